@@ -18,6 +18,7 @@
 #define CL_CTL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
