@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One node's replica: log and core put together, still pure.  clusterd feeds it
+ * events and carries out what it says; the simulator does the same with models.  So what is tested
+ * is what is shipped, the glue included.
+ *
+ * Everything leaves through one sink, called synchronously from within replica_*().  The sink
+ * must not call replica_*() again: queue, and go on after the call has returned.
+ */
+#ifndef CLUSTERD_CORE_REPLICA_H
+#define CLUSTERD_CORE_REPLICA_H
+
+#include "clusterd/core/core.h"
+#include "clusterd/log/log.h"
+
+enum replica_out_kind {
+	REPLICA_MULTICAST = 1, /* data: CPG, agreed order */
+	REPLICA_STORE,	       /* log: a LOG_OUT_STORE; answer with replica_durable(op) */
+	REPLICA_EFFECT,	       /* effect: carry out, answer with replica_result() */
+	REPLICA_EFFECT_VOID,   /* effect.id: no longer wanted; stop if that is easy, answer or not */
+	REPLICA_LOCAL,	       /* local: do it; no answer */
+	REPLICA_ANSWER,	       /* cookie, answer: reply to the client of replica_command() */
+	REPLICA_TRACE,	       /* trace: print; clients that follow events get it */
+	REPLICA_CHANGED,       /* the committed state changed: wake what waits on it */
+};
+
+enum replica_local_kind {
+	REPLICA_FREEZE = 1,   /* pause every vmm of this node, stop direct I/O (csvd down) */
+	REPLICA_THAW,	      /* it is still a member of good standing: resume them */
+	REPLICA_KILL,	      /* kill every vmm of this node, now: the deadline is here */
+	REPLICA_CONFIGURE,    /* csvd configure: the nodes or their addresses changed */
+	REPLICA_VOLUME_OWNER, /* volume, term, owner (0: nobody): csvd owner */
+	REPLICA_LIST,	      /* look what runs here and call replica_hello() */
+};
+
+struct replica_local {
+	enum replica_local_kind kind;
+	uint16_t volume;
+	uint8_t owner;
+	uint64_t term;
+	const char *why; /* one line, static */
+};
+
+struct replica_out {
+	enum replica_out_kind kind;
+	const void *data;
+	size_t len_bytes;
+	const struct log_out *log;
+	const struct core_effect *effect;
+	const struct replica_local *local;
+	const struct core_trace *trace;
+	uint64_t cookie;
+	const struct core_answer *answer;
+};
+
+typedef void (*replica_sink)(void *arg, const struct replica_out *out);
+
+/* What this node knows of an effect that names it.  Not replicated: lost with the process. */
+struct replica_issue {
+	uint64_t id; /* 0: free */
+	bool have_result;
+	uint64_t proposed_ms;
+	uint64_t proposed_epoch;
+	struct core_result result;
+};
+
+struct replica_note { /* something to tell the others until it is committed or moot */
+	bool used;
+	uint64_t proposed_ms;
+	uint64_t proposed_epoch;
+	struct core_command cmd;
+};
+
+#define REPLICA_NOTES_MAX 32u
+
+/* Caller owns the memory (a few MiB).  One thread. */
+struct replica {
+	replica_sink sink;
+	void *sink_arg;
+	uint64_t now_ms;
+	uint64_t wall_ms; /* for people only; set by replica_wall() */
+	uint8_t self;
+	uint8_t boot_id[CL_UUID_BYTES];
+	uint64_t next_cookie;
+	core_nodes members, alive; /* as corosync says now */
+	bool quorate;
+	bool open; /* the log is open and what was committed before is applied */
+
+	/* local rules */
+	bool frozen, killed;
+	uint64_t frozen_since_ms;
+	uint64_t lost_since_ms;
+
+	uint64_t tick_base_ms;
+	bool tick_armed;
+	uint64_t tick_proposed_ms, tick_proposed_seq;
+	uint64_t members_proposed_ms, vote_proposed_ms;
+
+	bool hello_listing; /* LIST is out */
+	bool hello_have;    /* the report in hello is current */
+	uint64_t hello_proposed_ms, hello_seq;
+	uint64_t hello_epoch;
+	struct core_command hello;
+	uint64_t hello_since_ms;
+
+	uint64_t told_term[CORE_VOLUMES_MAX];
+	uint8_t told_owner[CORE_VOLUMES_MAX];
+	bool told_attached[CORE_VOLUMES_MAX];
+	uint64_t told_nodes; /* digest of the node table */
+	uint64_t traced;
+
+	struct replica_issue issues[CORE_EFFECTS_MAX];
+	uint16_t issue_count;
+	struct replica_note notes[REPLICA_NOTES_MAX];
+
+	struct core_command scratch;
+	uint8_t entry[LOG_ENTRY_MAX * 2];
+	struct log log;
+	struct core_state st;
+	uint8_t snapshot[LOG_SNAPSHOT_MAX];
+	uint8_t snapshot_store[LOG_SNAPSHOT_MAX];
+};
+
+/*
+ * instance: random, new in each process.  Then, from the store, in this order,
+ * replica_restore_*(); then replica_start().  -EBADMSG: the store is damaged.
+ */
+void replica_init(struct replica *r, uint8_t self, const uint8_t boot_id[CL_UUID_BYTES],
+		  uint64_t instance, replica_sink sink, void *sink_arg);
+int replica_restore_promise(struct replica *r, uint64_t epoch);
+int replica_restore_snapshot(struct replica *r, struct log_mark mark, log_nodes voters,
+			     const void *data, size_t len_bytes);
+int replica_restore_entry(struct replica *r, const struct log_entry *entry);
+int replica_start(struct replica *r, uint64_t now_ms, uint64_t commit_hint);
+/* Instead of restoring: first node of a new cluster.  cmd is CORE_CMD_INIT. */
+int replica_bootstrap(struct replica *r, const struct core_command *cmd);
+
+/* members: clusterds in the CPG group; alive: nodes in corosync's membership. */
+void replica_config(struct replica *r, uint64_t now_ms, core_nodes members, core_nodes alive,
+		    bool quorate);
+int replica_message(struct replica *r, uint64_t now_ms, uint8_t node, const void *data,
+		    size_t len_bytes);
+void replica_durable(struct replica *r, uint64_t now_ms, uint64_t op);
+/* Call at least every 100 ms; wall_ms is the wall clock, for people only. */
+void replica_timer(struct replica *r, uint64_t now_ms, uint64_t wall_ms);
+/* The result of an effect. */
+void replica_result(struct replica *r, uint64_t now_ms, const struct core_result *result);
+/*
+ * Answer to REPLICA_LIST: what runs on this node (count <= CORE_REPORT_MAX), and
+ * what it has for VMs.
+ */
+void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *seen, uint16_t count,
+		   uint32_t memory_mib, uint16_t cpus);
+/* A vmm of this node ended by itself. */
+void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
+		     enum core_exit exit);
+/* Own key or the reservation is gone from the volume's LUN. */
+void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume);
+/* csvd died on this node and was started again, empty. */
+void replica_csvd_lost(struct replica *r, uint64_t now_ms);
+/*
+ * An operator's command; the answer comes as REPLICA_ANSWER with this cookie (-ETIMEDOUT is the
+ * caller's to decide).  0, -EAGAIN, -EMSGSIZE, -EINVAL.  Without quorum it waits.
+ */
+int replica_command(struct replica *r, uint64_t now_ms, uint64_t cookie,
+		    const struct core_command *cmd);
+void replica_withdraw(struct replica *r, uint64_t cookie);
+
+#endif
