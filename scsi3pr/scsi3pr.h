@@ -15,7 +15,8 @@
  *   -ENODEV      the path is gone and the command was never sent
  *   -EBUSY       the target was busy or not ready, after retries
  *   -EBADMSG     the target answered nonsense
- *   -EIO         anything else
+ *   -EMSGSIZE    more keys than SCSI3PR_KEYS_MAX
+ *   -EIO         anything else, definitely not carried out
  * scsi3pr_outcome() maps these to DONE, FAILED, UNKNOWN; scsi3pr_error() has one line of text.
  *
  * Unit attentions are consumed and the command sent again (SPC-4 5.14: a command ended by a
@@ -31,9 +32,9 @@
 #include <stdint.h>
 
 #define SCSI3PR_TEXT_MAX    256u
-#define SCSI3PR_KEYS_MAX    256u /* keys that one READ KEYS may return to us */
+#define SCSI3PR_KEYS_MAX    1024u /* keys that one READ KEYS may return to us */
 #define SCSI3PR_NEXUSES_MAX 128u
-#define SCSI3PR_LUN_ID_MAX  96u
+#define SCSI3PR_LUN_ID_MAX  96u /* bytes with the NUL */
 #define SCSI3PR_LUN_PATHS   8u
 #define SCSI3PR_PATH_MAX    64u
 #define SCSI3PR_TIMEOUT_MS  60000u /* a PERSISTENT RESERVE OUT may take long; see A17 of docs */
@@ -61,6 +62,8 @@ const char *scsi3pr_type_name(unsigned type);
  */
 int scsi3pr_open(const char *name, unsigned timeout_ms, struct scsi3pr_dev **ret_dev, char *error);
 void scsi3pr_close(struct scsi3pr_dev *dev);
+/* For the commands from now on; the 1 s poll wants a shorter one than a fence. */
+void scsi3pr_timeout_set(struct scsi3pr_dev *dev, unsigned timeout_ms);
 const char *scsi3pr_name(const struct scsi3pr_dev *dev);
 /* One line about the last call that failed; "" if none did.  Lives until the next call. */
 const char *scsi3pr_error(const struct scsi3pr_dev *dev);
