@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a migration stream goes to or comes from: a TLS session with another vmm, or a file.
+ */
+#ifndef VMM_MIGRATION_LINK_H
+#define VMM_MIGRATION_LINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct cl_tls;
+
+struct vmm_link {
+	/* All bytes, or -errno; -EPIPE when the other side is gone, -ENODATA at a file's end. */
+	int (*write)(struct vmm_link *link, const void *buf, size_t len_bytes);
+	int (*read)(struct vmm_link *link, void *buf, size_t len_bytes);
+	struct cl_tls *tls; /* borrowed */
+	int fd;		    /* borrowed */
+	uint64_t written_bytes;
+};
+
+void vmm_link_tls(struct vmm_link *link, struct cl_tls *tls);
+void vmm_link_file(struct vmm_link *link, int fd);
+
+#endif
