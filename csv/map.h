@@ -57,7 +57,7 @@ int csv_map_create_data(const char *volume, const struct csv_map_backing *backin
 int csv_map_suspend(const char *name);
 /* New I/O flows again. Not suspended: 0. */
 int csv_map_resume(const char *name);
-/* New table for the same device, put in place while suspended; it stays suspended if it was. */
+/* New table for the same device. On a suspended device it takes effect at csv_map_resume(). */
 int csv_map_replace(const char *name, const struct csv_map_backing *backing,
 		    const struct csv_extent *extents, size_t n_extents, bool read_only);
 /*
