@@ -54,7 +54,8 @@ def write_share(lab, state):
     with open(lab.path("known_hosts"), "w", encoding="utf-8") as f:
         f.write(f"lab {host_key}")
     with open(os.path.join(lab.share, "vars"), "w", encoding="utf-8") as f:
-        f.write(f"IQN={IQN}\nSAN={address('san', 'storage')}\nLUNS={state['luns']}\n")
+        f.write(f"IQN={IQN}\nSAN={address('san', 'storage')}\nLUNS={state['luns']}\n"
+                f"NODES={state['nodes']}\n")
         for i in range(1, state["luns"] + 1):
             f.write(f"SERIAL_{i}={lun_serial(i)}\n")
     with open(os.path.join(lab.share, "hosts"), "w", encoding="utf-8") as f:
