@@ -26,10 +26,11 @@ struct ring {
 
 /*
  * Opens the disk (O_DIRECT | O_DSYNC), writes the superblock if the disk is all
- * new (with disk_id), and finds the last stamp.  0 or -errno; -EBADMSG if the
- * disk holds something else.
+ * new (with disk_id, for the first most_bytes; 0: all), and finds the last stamp.
+ * 0 or -errno; -EBADMSG if the disk holds something else.
  */
-int ring_open(struct ring *ring, const char *path, const uint8_t disk_id[STAMP_ID_BYTES]);
+int ring_open(struct ring *ring, const char *path, uint64_t most_bytes,
+	      const uint8_t disk_id[STAMP_ID_BYTES]);
 /*
  * Gives s its number, disk and hash of the one before, writes it and returns
  * when the disk has it; an error of the disk is counted, told on stderr and tried

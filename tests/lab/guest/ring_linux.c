@@ -32,7 +32,8 @@ static int block_write(struct ring *ring, uint64_t offset, size_t len_bytes)
 	return (size_t)n == len_bytes ? 0 : -EIO;
 }
 
-static int super_load(struct ring *ring, const uint8_t disk_id[STAMP_ID_BYTES])
+static int super_load(struct ring *ring, uint64_t most_bytes,
+		      const uint8_t disk_id[STAMP_ID_BYTES])
 {
 	struct stamp_super super;
 	off_t size = lseek(ring->fd, 0, SEEK_END);
@@ -47,7 +48,8 @@ static int super_load(struct ring *ring, const uint8_t disk_id[STAMP_ID_BYTES])
 		return rc;
 	rc = stamp_super_decode(ring->block, &super);
 	if (rc == -ENODATA) {
-		super.slots = stamp_slots_of((uint64_t)size);
+		super.slots = stamp_slots_of(most_bytes && most_bytes < (uint64_t)size ?
+						     most_bytes : (uint64_t)size);
 		memcpy(super.disk_id, disk_id, STAMP_ID_BYTES);
 		stamp_super_encode(&super, ring->block);
 		rc = block_write(ring, 0, STAMP_SUPER_BYTES);
@@ -108,7 +110,8 @@ static int last_find(struct ring *ring)
 	return 0;
 }
 
-int ring_open(struct ring *ring, const char *path, const uint8_t disk_id[STAMP_ID_BYTES])
+int ring_open(struct ring *ring, const char *path, uint64_t most_bytes,
+	      const uint8_t disk_id[STAMP_ID_BYTES])
 {
 	int rc;
 
@@ -122,7 +125,7 @@ int ring_open(struct ring *ring, const char *path, const uint8_t disk_id[STAMP_I
 		rc = -errno;
 		goto out_block;
 	}
-	rc = super_load(ring, disk_id);
+	rc = super_load(ring, most_bytes, disk_id);
 	if (rc == 0)
 		rc = last_find(ring);
 	if (rc < 0)

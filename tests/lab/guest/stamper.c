@@ -31,6 +31,7 @@
 struct options {
 	const char *disk;
 	unsigned port, interval_ms, ram_mib, swaps, tell_every;
+	unsigned size_mib; /* of the disk, no more than this is used; 0: all */
 	unsigned long long generation; /* 0: not told */
 	unsigned long long count;      /* 0: for ever */
 };
@@ -80,6 +81,7 @@ static int options_parse(int argc, char **argv, struct options *ret_o)
 		{ "swaps", required_argument, NULL, 's' },
 		{ "generation", required_argument, NULL, 'g' },
 		{ "tell-every", required_argument, NULL, 't' },
+		{ "size-mib", required_argument, NULL, 'z' },
 		{ "count", required_argument, NULL, 'c' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -98,6 +100,7 @@ static int options_parse(int argc, char **argv, struct options *ret_o)
 		case 's': ret_o->swaps = (unsigned)n; break;
 		case 'g': ret_o->generation = n; break;
 		case 't': ret_o->tell_every = (unsigned)n; break;
+		case 'z': ret_o->size_mib = (unsigned)n; break;
 		case 'c': ret_o->count = n; break;
 		default: return -EINVAL;
 		}
@@ -178,12 +181,12 @@ int main(int argc, char **argv)
 	if (options_parse(argc, argv, &o) < 0) {
 		fprintf(stderr, "usage: stamper [--disk D] [--port P, 0 = none] [--interval-ms N] "
 				"[--ram-mib N] [--swaps N] [--generation N] [--tell-every N] "
-				"[--count N]\n");
+				"[--size-mib N] [--count N]\n");
 		return 2;
 	}
 	random_id(disk_id);
 	random_id(stamp.boot_id);
-	rc = ring_open(&ring, o.disk, disk_id);
+	rc = ring_open(&ring, o.disk, (uint64_t)o.size_mib << 20, disk_id);
 	if (rc < 0) {
 		fprintf(stderr, "stamper: %s: %s\n", o.disk,
 			rc == -EBADMSG ? "holds something that is not ours" : strerror(-rc));
