@@ -24,12 +24,15 @@ class Follower:
                                       address, path], stdin=subprocess.DEVNULL)
 
     def stop(self):
-        self.proc.kill()
-        self.proc.wait()
+        """No more is written; what was stays readable."""
+        if self.proc:
+            self.proc.kill()
+            self.proc.wait()
+            self.proc = None
 
     def read(self):
         """Take in what was written since the last call."""
-        if self.proc.poll() is not None:
+        if self.proc and self.proc.poll() is not None:
             raise StoryError(f"the client of {self.name} ended by itself")
         try:
             with open(self.path, "rb") as f:

@@ -37,7 +37,8 @@ def start(story, node, number):
 
 
 def end(story, node):
-    story.lab.shell(node, f"[ -f {DIR}/pid ] && kill -KILL $(cat {DIR}/pid); rm -rf {DIR}; true",
+    story.lab.shell(node, f"[ -f {DIR}/pid ] && kill -KILL $(cat {DIR}/pid); rm -rf {DIR}; "
+                    "for l in double1 double2; do ip link del $l; done 2>/dev/null; true",
                     check=False)
 
 
