@@ -243,7 +243,7 @@ int main(int argc, char **argv)
 	static struct check_result result;
 	struct acks acks = { 0 };
 	struct image im = { .fd = -1 };
-	bool json = false, good;
+	bool json = false, wrong = false, good;
 	unsigned skip = 0, kind;
 	char line[1536];
 	int c, rc;
@@ -256,10 +256,10 @@ int main(int argc, char **argv)
 		if (c == 's' && kind_from_name(optarg, &kind))
 			skip |= 1u << kind;
 		else if (c == 's' || c == '?')
-			optind = argc + 1;
+			wrong = true;
 		json |= c == 'j';
 	}
-	if (optind != argc - 1) {
+	if (wrong || optind != argc - 1) {
 		fprintf(stderr, "usage: stampcheck IMAGE [--acks FILE]... [--skip KIND]... [--json]\n");
 		return 2;
 	}
