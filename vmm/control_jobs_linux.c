@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The worker: what may block.
+ *
+ * Who may run the VM, and what each side does about it:
+ *   source       END not yet begun: failure or cancel -> it runs on by itself.
+ *                END begun: paused until migrate-finish, whatever the link or the
+ *                destination says; a time-out is never an answer.
+ *   destination  END missing or wrong: ends. READY: paused until resume with a
+ *                generation higher than the one that it came with.
+ */
+#include "vmm/control_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/cl_cleanup.h"
+#include "common/cl_log.h"
+#include "vmm/migrant_kvm.h"
+#include "vmm/vm_config.h"
+#include "vmm/vmm.h"
+
+#define CONNECT_MS	 10000
+#define HANDSHAKE_MS	 30000
+#define STALL_MS	 30000 /* the link takes or gives nothing for so long before END: it is lost */
+#define PAUSE_MS	 10000
+#define SAVE_FILE_MODE	 0600
+
+static void reply_ok(struct vmm_control *c, json_t *result)
+{
+	if (c->job.has_req)
+		cl_ctl_reply(c->server, c->job.req, result);
+	else
+		json_decref(result);
+	c->job.has_req = false;
+}
+
+static void reply_error(struct vmm_control *c, int err, const char *text)
+{
+	if (c->job.has_req)
+		cl_ctl_reply_error(c->server, c->job.req, err, "VM %s: %s", c->vm->config->name,
+				   text ? text : strerror(err));
+	c->job.has_req = false;
+}
+
+static void phase_set(struct vmm_control *c, enum move_phase phase)
+{
+	pthread_mutex_lock(&c->lock);
+	c->phase = phase;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Begins the record of a move. */
+static void move_begin(struct vmm_control *c, bool outgoing)
+{
+	pthread_mutex_lock(&c->lock);
+	c->phase = MOVE_CONNECTING;
+	c->outgoing = outgoing;
+	if (c->outcome != OUTCOME_QUIT)
+		c->outcome = OUTCOME_NONE;
+	c->has_finish_req = false;
+	free(c->error);
+	c->error = NULL;
+	c->sent = (struct vmm_send_stats){ 0 };
+	c->received = (struct vmm_recv_stats){ 0 };
+	c->opened_us = c->stopped_us = 0;
+	c->started_ns = vmm_control_now_ns();
+	if (c->outcome != OUTCOME_QUIT)
+		atomic_store(&c->cancel, false);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Takes over error. */
+static void move_failed(struct vmm_control *c, char *error, bool switched)
+{
+	const char *state = vmm_state_name(vmm_state_get(c->vm));
+
+	cl_ctl_event(c->server, json_pack("{s:s, s:s, s:s}", "event", "migration-failed", "error",
+					  error ? error : "out of memory", "state", state));
+	cl_warning("VM %s: migration failed, it is %s: %s", c->vm->config->name, state,
+		   error ? error : "out of memory");
+	pthread_mutex_lock(&c->lock);
+	if (!switched)
+		c->phase = MOVE_FAILED;
+	free(c->error);
+	c->error = error;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void end_failed(struct vmm_control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->failed = true;
+	pthread_mutex_unlock(&c->lock);
+	vmm_stop(c->vm, VMM_EXIT_ERROR);
+}
+
+static void tls_set(struct vmm_control *c, struct cl_tls *tls)
+{
+	pthread_mutex_lock(&c->lock);
+	c->tls = tls;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void tls_tune(struct cl_tls *tls)
+{
+	int one = 1;
+
+	(void)setsockopt(cl_tls_fd(tls), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+static void job_do_start(struct vmm_control *c)
+{
+	struct vmm *vm = c->vm;
+	char *error = NULL;
+
+	if (vmm_disks_open(vm, vm->generation, &error)) {
+		cl_error("VM %s: %s", vm->config->name, error ? error : "disks");
+		free(error);
+		end_failed(c);
+		return;
+	}
+	if (vm->config->paused) {
+		vmm_state_set(vm, VMM_PAUSED, "started paused");
+		return;
+	}
+	vmm_migrant_resume(c->migrant);
+	vmm_state_set(vm, VMM_RUNNING, "started");
+}
+
+static void job_do_restore(struct vmm_control *c)
+{
+	struct vmm_recv_stats stats = { 0 };
+	char *error = NULL;
+	struct vmm_link link;
+	int r;
+
+	move_begin(c, false);
+	phase_set(c, MOVE_COPYING);
+	vmm_link_file(&link, c->restore_fd);
+	r = vmm_recv(vmm_migrant_port(c->migrant), &link, false, &stats, &error);
+	pthread_mutex_lock(&c->lock);
+	c->received = stats;
+	c->phase = r ? MOVE_FAILED : MOVE_READY;
+	pthread_mutex_unlock(&c->lock);
+	if (r) {
+		cl_error("saved VM %s: %s", c->restore_path, error ? error : strerror(-r));
+		free(error);
+		end_failed(c);
+		return;
+	}
+	vmm_state_set(c->vm, VMM_READY, "restored, waits for its generation");
+}
+
+/* The next connection that is from the cluster and from the node that was named, or NULL at the end. */
+static struct cl_tls *accept_peer(struct vmm_control *c)
+{
+	struct pollfd p[2] = { { .fd = c->listen_fd, .events = POLLIN },
+			       { .fd = c->stop_fd, .events = POLLIN } };
+
+	for (;;) {
+		struct cl_tls *tls = NULL;
+		int fd, r;
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return NULL;
+		if (p[1].revents)
+			return NULL;
+		if (!p[0].revents)
+			continue;
+		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			continue;
+		r = cl_tls_accept(c->creds, fd, HANDSHAKE_MS, &tls);
+		if (r) {
+			cl_warning("VM %s: a connection for its migration was refused: TLS: %s",
+				   c->vm->config->name, strerror(-r));
+			close(fd);
+			continue;
+		}
+		if (c->peer[0] && strcmp(c->peer, cl_tls_peer_name(tls)) != 0) {
+			cl_warning("VM %s: migration from node %s refused: expected is node %s",
+				   c->vm->config->name, cl_tls_peer_name(tls), c->peer);
+			cl_tls_free(tls);
+			continue;
+		}
+		tls_tune(tls);
+		return tls;
+	}
+}
+
+static void job_do_incoming(struct vmm_control *c)
+{
+	struct cl_tls *tls;
+	struct vmm_link link;
+	char *error = NULL;
+	int r;
+
+	move_begin(c, false);
+	vmm_state_set(c->vm, VMM_INCOMING, "waits for its memory");
+	tls = accept_peer(c);
+	if (!tls)
+		return;
+	cl_notice("VM %s: comes from node %s", c->vm->config->name, cl_tls_peer_name(tls));
+	close(c->listen_fd);
+	c->listen_fd = -1;
+	tls_set(c, tls);
+	phase_set(c, MOVE_COPYING);
+	cl_tls_timeout_set(tls, 0); /* a source that is gone is seen by its connection's end */
+	vmm_link_tls(&link, tls);
+	r = vmm_recv(vmm_migrant_port(c->migrant), &link, true, &c->received, &error);
+	tls_set(c, NULL);
+	if (r) {
+		cl_error("VM %s: incoming migration failed: %s", c->vm->config->name,
+			 error ? error : strerror(-r));
+		move_failed(c, error, false);
+		end_failed(c);
+	} else {
+		phase_set(c, MOVE_READY);
+		vmm_state_set(c->vm, VMM_READY, "all of it came, waits for its generation");
+		cl_ctl_event(c->server,
+			     json_pack("{s:s, s:I, s:I, s:I}", "event", "migration-ready",
+				       "received", (json_int_t)c->received.received_bytes,
+				       "load_us", (json_int_t)c->received.load_us, "generation",
+				       (json_int_t)c->received.generation));
+	}
+	cl_tls_free(tls);
+}
+
+static void job_do_pause(struct vmm_control *c)
+{
+	char *error = NULL;
+	int r = vmm_migrant_pause(c->migrant, PAUSE_MS, &error);
+
+	if (r) {
+		reply_error(c, -r, error);
+		free(error);
+		return;
+	}
+	vmm_state_set(c->vm, VMM_PAUSED, "told to pause");
+	reply_ok(c, NULL);
+}
+
+/* From paused, saved, or ready: then with the disks opened for its new generation first. */
+static void job_do_resume(struct vmm_control *c)
+{
+	bool came = vmm_state_get(c->vm) == VMM_READY;
+	uint64_t start = vmm_control_now_ns(), now;
+	char reason[96] = "resumed", *error = NULL;
+	int r;
+
+	if (came) {
+		r = vmm_disks_open(c->vm, c->job.generation, &error);
+		if (r) {
+			reply_error(c, -r, error);
+			free(error);
+			return;
+		}
+		pthread_mutex_lock(&c->vm->run_lock);
+		c->vm->generation = c->job.generation;
+		pthread_mutex_unlock(&c->vm->run_lock);
+		vmm_migrant_generation(c->migrant, c->job.generation);
+	}
+	vmm_migrant_resume(c->migrant);
+	now = vmm_control_now_ns();
+	if (came) {
+		pthread_mutex_lock(&c->lock);
+		c->opened_us = (now - start) / 1000;
+		c->stopped_us = (c->received.age_ns + now - c->received.end_ns) / 1000;
+		c->phase = MOVE_DONE;
+		c->must_announce = true;
+		snprintf(reason, sizeof(reason), "resumed here; the guest was stopped for %llu ms",
+			 (unsigned long long)(c->stopped_us / 1000));
+		pthread_mutex_unlock(&c->lock);
+	}
+	vmm_state_set(c->vm, VMM_RUNNING, reason);
+	reply_ok(c, came ? json_pack("{s:I}", "downtime_us", (json_int_t)c->stopped_us) : NULL);
+}
+
+static int save_to(struct vmm_control *c, const char *path, const char *tmp, char **ret_error)
+{
+	CL_CLEANUP_CLOSE int fd = -1, dir_fd = -1;
+	struct vmm_send_stats stats = { 0 };
+	char folder[PATH_MAX];
+	struct vmm_link link;
+	int r;
+
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, SAVE_FILE_MODE);
+	if (fd < 0) {
+		r = -errno;
+		if (asprintf(ret_error, "cannot write %s as uid %u: %s", tmp, (unsigned)geteuid(),
+			     strerror(-r)) < 0)
+			*ret_error = NULL;
+		return r;
+	}
+	vmm_link_file(&link, fd);
+	r = vmm_send_save(vmm_migrant_port(c->migrant), &link, &stats, ret_error);
+	if (!r && fsync(fd) < 0)
+		r = -errno;
+	if (!r && rename(tmp, path) < 0)
+		r = -errno;
+	if (!r) {
+		snprintf(folder, sizeof(folder), "%s", path);
+		dir_fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dir_fd < 0 || fsync(dir_fd) < 0)
+			r = -errno;
+	}
+	if (r && !*ret_error && asprintf(ret_error, "%s: %s", path, strerror(-r)) < 0)
+		*ret_error = NULL;
+	pthread_mutex_lock(&c->lock);
+	c->sent = stats;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static void job_do_save(struct vmm_control *c)
+{
+	bool ran = vmm_state_get(c->vm) == VMM_RUNNING;
+	char tmp[PATH_MAX + 8], *error = NULL;
+	int r = 0;
+
+	move_begin(c, true);
+	phase_set(c, MOVE_SWITCHING);
+	if (ran)
+		r = vmm_migrant_pause(c->migrant, PAUSE_MS, &error);
+	if (!r) {
+		vmm_state_set(c->vm, VMM_PAUSED, "is being saved");
+		snprintf(tmp, sizeof(tmp), "%s.tmp", c->job.path);
+		(void)unlink(tmp);
+		r = save_to(c, c->job.path, tmp, &error);
+		if (r)
+			(void)unlink(tmp);
+		if (r && ran)
+			vmm_migrant_resume(c->migrant);
+		if (r && ran)
+			vmm_state_set(c->vm, VMM_RUNNING, "could not be saved");
+	}
+	phase_set(c, r ? MOVE_FAILED : MOVE_DONE);
+	if (r) {
+		reply_error(c, -r, error);
+		free(error);
+		return;
+	}
+	vmm_state_set(c->vm, VMM_SAVED, c->job.path);
+	reply_ok(c, json_pack("{s:I, s:I}", "bytes", (json_int_t)c->sent.sent_bytes, "total_ms",
+			      (json_int_t)(c->sent.total_us / 1000)));
+}
+
+static void hook_progress(void *arg, const struct vmm_send_stats *s)
+{
+	struct vmm_control *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	c->sent = *s;
+	pthread_mutex_unlock(&c->lock);
+	cl_ctl_event(c->server,
+		     json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:i}", "event",
+			       "migration-progress", "round", (int)s->round, "sent",
+			       (json_int_t)s->sent_bytes, "remaining", (json_int_t)s->remaining_bytes,
+			       "dirty_bps", (json_int_t)s->dirty_bps, "bandwidth_bps",
+			       (json_int_t)s->bandwidth_bps, "est_downtime_ms",
+			       (json_int_t)(s->est_downtime_us / 1000), "throttle_pct",
+			       (int)s->throttle_pct));
+}
+
+/* Cancelling and switching exclude each other here, under the lock. */
+static bool hook_may_switch(void *arg)
+{
+	struct vmm_control *c = arg;
+	bool ok;
+
+	pthread_mutex_lock(&c->lock);
+	ok = !atomic_load(&c->cancel);
+	if (ok)
+		c->phase = MOVE_SWITCHING;
+	pthread_mutex_unlock(&c->lock);
+	return ok;
+}
+
+static bool hook_may_end(void *arg)
+{
+	struct vmm_control *c = arg;
+	bool ok;
+
+	pthread_mutex_lock(&c->lock);
+	ok = c->outcome != OUTCOME_QUIT;
+	if (ok) {
+		c->phase = MOVE_SWITCHED;
+		cl_tls_timeout_set(c->tls, 0);
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (ok)
+		vmm_state_set(c->vm, VMM_SWITCHED, "everything is sent, waits to be told");
+	return ok;
+}
+
+static void hook_switched(void *arg)
+{
+	struct vmm_control *c = arg;
+
+	cl_ctl_event(c->server, json_pack("{s:s}", "event", "migration-switched"));
+}
+
+static struct cl_tls *connect_peer(struct vmm_control *c, char **ret_error)
+{
+	const struct job *job = &c->job;
+	struct cl_tls *tls = NULL;
+	int fd = cl_tcp_connect(job->address, job->port, CONNECT_MS), r;
+
+	if (fd < 0) {
+		if (asprintf(ret_error, "cannot connect to %s port %u: %s", job->address, job->port,
+			     strerror(-fd)) < 0)
+			*ret_error = NULL;
+		return NULL;
+	}
+	r = cl_tls_connect(c->creds, fd, HANDSHAKE_MS, &tls);
+	if (r) {
+		close(fd);
+		if (asprintf(ret_error, "TLS with %s port %u: %s", job->address, job->port,
+			     r == -EKEYREJECTED ? "its certificate is not of this cluster" :
+			     r == -EPROTO	? "the handshake failed" :
+						  strerror(-r)) < 0)
+			*ret_error = NULL;
+		return NULL;
+	}
+	if (strcmp(cl_tls_peer_name(tls), job->peer) != 0) {
+		if (asprintf(ret_error, "%s port %u is node %s, expected is node %s", job->address,
+			     job->port, cl_tls_peer_name(tls), job->peer) < 0)
+			*ret_error = NULL;
+		cl_tls_free(tls);
+		return NULL;
+	}
+	tls_tune(tls);
+	cl_tls_timeout_set(tls, STALL_MS);
+	return tls;
+}
+
+/* Switched: stays here, the guest paused, until told. */
+static void await_outcome(struct vmm_control *c)
+{
+	const struct vmm_mig_machine *port = vmm_migrant_port(c->migrant);
+	struct cl_ctl_request req;
+	enum job_outcome outcome;
+	bool has_req;
+
+	pthread_mutex_lock(&c->lock);
+	while (c->outcome == OUTCOME_NONE)
+		pthread_cond_wait(&c->told, &c->lock);
+	outcome = c->outcome;
+	has_req = c->has_finish_req;
+	req = c->finish_req;
+	c->phase = outcome == OUTCOME_ABORTED ? MOVE_FAILED : MOVE_DONE;
+	pthread_mutex_unlock(&c->lock);
+	if (outcome == OUTCOME_ABORTED) {
+		port->log_stop(port->arg);
+		vmm_migrant_resume(c->migrant);
+		vmm_state_set(c->vm, VMM_RUNNING, "migration aborted");
+	}
+	if (has_req)
+		cl_ctl_reply(c->server, req, NULL);
+	if (outcome == OUTCOME_COMMITTED)
+		vmm_stop(c->vm, VMM_EXIT_QUIT);
+}
+
+static void job_do_migrate(struct vmm_control *c)
+{
+	const struct vmm_send_hooks hooks = { c, hook_progress, hook_may_switch, hook_may_end,
+					      hook_switched };
+	struct vmm_send_stats stats = { 0 };
+	enum vmm_send_result result;
+	struct cl_tls *tls = NULL;
+	struct vmm_link link;
+	char *error = NULL;
+
+	move_begin(c, true);
+	vmm_state_set(c->vm, VMM_MIGRATING, "connects");
+	reply_ok(c, NULL);
+	tls = connect_peer(c, &error);
+	if (!tls) {
+		vmm_state_set(c->vm, VMM_RUNNING, "migration failed");
+		move_failed(c, error, false);
+		return;
+	}
+	tls_set(c, tls);
+	phase_set(c, MOVE_COPYING);
+	vmm_link_tls(&link, tls);
+	result = vmm_send_live(vmm_migrant_port(c->migrant), &link, &c->job.send, &hooks, &c->cancel,
+			       &stats, &error);
+	tls_set(c, NULL);
+	pthread_mutex_lock(&c->lock);
+	c->sent = stats;
+	if (result == VMM_SEND_READY)
+		c->phase = MOVE_READY;
+	pthread_mutex_unlock(&c->lock);
+	cl_tls_free(tls);
+	if (result == VMM_SEND_FAILED) {
+		vmm_state_set(c->vm, VMM_RUNNING, "migration failed");
+		move_failed(c, error, false);
+		return;
+	}
+	if (result == VMM_SEND_UNKNOWN) {
+		pthread_mutex_lock(&c->lock);
+		/* Told meanwhile: that closed the link, and nothing failed. */
+		if (c->outcome != OUTCOME_NONE) {
+			free(error);
+			error = NULL;
+		}
+		pthread_mutex_unlock(&c->lock);
+		if (error)
+			move_failed(c, error, true);
+	}
+	await_outcome(c);
+}
+
+void *vmm_control_worker(void *arg)
+{
+	struct vmm_control *c = arg;
+	uint64_t one = 1;
+
+	switch (c->job.kind) {
+	case JOB_START:
+		job_do_start(c);
+		break;
+	case JOB_RESTORE:
+		job_do_restore(c);
+		break;
+	case JOB_INCOMING:
+		job_do_incoming(c);
+		break;
+	case JOB_PAUSE:
+		job_do_pause(c);
+		break;
+	case JOB_RESUME:
+		job_do_resume(c);
+		break;
+	case JOB_SAVE:
+		job_do_save(c);
+		break;
+	case JOB_MIGRATE:
+		job_do_migrate(c);
+		break;
+	case JOB_NONE:
+		break;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->running = JOB_NONE;
+	pthread_mutex_unlock(&c->lock);
+	if (write(c->job_fd, &one, sizeof(one)) < 0)
+		cl_warning("eventfd: %s", strerror(errno));
+	return NULL;
+}
