@@ -25,17 +25,17 @@ def boot_id():
         return f.read().strip()
 
 
-def probe(lab):
+def probe(lab, root):
     """('kvm' or 'tcg', why)"""
     if not os.path.exists("/dev/kvm"):
         return "tcg", "there is no /dev/kvm"
-    version = roottree.kernel_version(lab.root, True)
+    version = roottree.kernel_version(root, True)
     initrd = os.path.join(lab.cache, "probe.cpio")
-    roottree.initramfs(lab.root, initrd, version, (), PROBE)
+    roottree.initramfs(root, initrd, version, (), PROBE)
     say(f"trying whether KVM can carry nodes (at most {SECONDS} s, once a boot of this machine)")
     argv = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults",
             "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
-            "-kernel", os.path.join(lab.root, "lab-boot", "vmlinuz-guest"), "-initrd", initrd,
+            "-kernel", os.path.join(root, "lab-boot", "vmlinuz-guest"), "-initrd", initrd,
             "-append", "console=ttyS0 quiet panic=-1"]
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -50,7 +50,7 @@ def probe(lab):
     return "kvm", "KVM works and nests"
 
 
-def find(lab):
+def find(lab, root):
     wanted = os.environ.get("LAB_ACCEL")
     if wanted:
         if wanted not in ("kvm", "tcg"):
@@ -65,7 +65,7 @@ def find(lab):
     except (OSError, ValueError, KeyError):
         pass
     with roottree.build_lock(lab):
-        accel, why = probe(lab)
+        accel, why = probe(lab, root)
         with open(path + ".new", "w", encoding="utf-8") as f:
             json.dump({"boot_id": boot_id(), "accel": accel, "why": why}, f)
         os.replace(path + ".new", path)

@@ -120,7 +120,7 @@ def cmd_up(lab, args):
             raise LabError(f"lab '{lab.name}' is up already, or left half up (lab down ends it; "
                            "LAB_NAME names another)")
         root = roottree.build(lab)
-        how = accel.find(lab)
+        how = accel.find(lab, root)
         state = {"name": lab.name, "nodes": args.nodes, "luns": args.luns,
                  "lun_bytes": args.lun_size, "memory": args.memory >> 20, "cpus": args.cpus,
                  "san_memory": args.san_memory >> 20, "accel": how, "root": root, "links": {},
@@ -136,6 +136,7 @@ def cmd_up(lab, args):
         for i in range(1, args.luns + 1):
             with open(lab.path(f"lun{i}.img"), "wb") as f:
                 f.truncate(args.lun_size)
+        roottree.node_initramfs(root, lab.path("initrd"))
         net.create(lab, state)
         for machine in machines(state):
             qemu.start(lab, state, machine)
@@ -165,8 +166,8 @@ def cmd_build_root(lab, args):
     need_root()
     need_programs("mmdebstrap", "ssh-keygen", "mke2fs")
     began = time.monotonic()
-    roottree.build(lab, args.force)
-    say(f"the root tree {lab.root} is ready ({time.monotonic() - began:.0f} s)")
+    root = roottree.build(lab, args.force)
+    say(f"the root tree {root} is ready ({time.monotonic() - began:.0f} s)")
     return 0
 
 

@@ -75,7 +75,6 @@ class Lab:
         self.dir = os.path.join(self.cache, "run", self.name)
         self.sock = f"/run/holdfast-lab/{self.name}"  # short: socket paths have 107 bytes
         self.share = os.path.join(self.dir, "share")
-        self.root = os.path.join(self.cache, "root")
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)

@@ -49,7 +49,7 @@ def command(lab, state, machine):
             "-M", "q35", *accel.options(state["accel"]), "-smp", str(cpus), "-m", str(memory),
             "-nodefaults", "-no-user-config", "-display", "none", "-rtc", "clock=host",
             "-kernel", os.path.join(boot, "vmlinuz-node"),
-            "-initrd", os.path.join(boot, "initrd-node"),
+            "-initrd", lab.path("initrd"),
             "-append", "console=ttyS0 quiet loglevel=4 net.ifnames=0 panic=5 mitigations=off "
                        f"random.trust_cpu=on tsc=reliable lab.node={machine} lab.host={net_host(machine)}",
             "-device", "virtio-rng-pci",

@@ -8,6 +8,7 @@ on the host.
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -32,20 +33,10 @@ BOOT_MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "virtio_rng", "9pnet_v
 RECIPE = "4"  # raise it when this file changes what the tree holds
 
 
-def stamp():
-    text = RECIPE + SUITE + " ".join(sorted(PACKAGES)) + " ".join(BOOT_MODULES)
-    for name in ("initramfs-init",):
-        with open(os.path.join(HERE, "node", name), encoding="utf-8") as f:
-            text += f.read()
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_ready(lab):
-    try:
-        with open(os.path.join(lab.root, "lab-stamp"), encoding="utf-8") as f:
-            return f.read().strip() == stamp()
-    except OSError:
-        return False
+def tree_path(lab):
+    """The tree's place carries a hash of what it holds, so another list makes another tree."""
+    text = RECIPE + SUITE + " ".join(sorted(PACKAGES))
+    return os.path.join(lab.cache, "root-" + hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
 def apt_sources():
@@ -156,7 +147,7 @@ def node_disk(root, path, size_mib=8192):
 
 
 def fill(root):
-    """What the lab adds to the Debian: keys, kernels by name, initramfs, first disk."""
+    """What the lab adds to the Debian: keys, kernels by name, first disk."""
     lab_dir = os.path.join(root, "lab-boot")
     os.makedirs(lab_dir, mode=0o700)
     os.makedirs(os.path.join(root, "lab"), exist_ok=True)
@@ -166,10 +157,6 @@ def fill(root):
     for name, cloud in (("node", False), ("guest", True)):
         version = kernel_version(root, cloud)
         os.symlink(f"../boot/vmlinuz-{version}", os.path.join(lab_dir, f"vmlinuz-{name}"))
-    with open(os.path.join(HERE, "node", "initramfs-init"), encoding="utf-8") as f:
-        init = f.read()
-    initramfs(root, os.path.join(lab_dir, "initrd-node"), kernel_version(root, False),
-              BOOT_MODULES, init)
     node_disk(root, os.path.join(lab_dir, "disk.ext4"))
     for link in ("etc/mtab",):
         if not os.path.lexists(os.path.join(root, link)):
@@ -187,60 +174,80 @@ def build_lock(lab):
         os.close(fd)
 
 
-def in_use(lab):
-    """Instances that run from this tree; it must not be replaced under them."""
+def trees_in_use(lab):
+    """Trees from which instances of this cache run."""
     folder = os.path.join(lab.cache, "run")
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    out = set()
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        try:
+            with open(os.path.join(folder, name, "lab.json"), encoding="utf-8") as f:
+                out.add(os.path.realpath(json.load(f)["root"]))
+        except (OSError, ValueError, KeyError):
+            pass
+    return out
+
+
+def node_initramfs(root, path):
+    with open(os.path.join(HERE, "node", "initramfs-init"), encoding="utf-8") as f:
+        initramfs(root, path, kernel_version(root, False), BOOT_MODULES, f.read())
+
+
+def debootstrap(lab, work):
+    log = os.path.join(lab.cache, "root.log")
+    say(f"building the nodes' root tree (once; about a minute and a half; log {log})")
+    argv = ["mmdebstrap", "--variant=essential", "--mode=root", f"--include={','.join(PACKAGES)}",
+            '--aptopt=APT::Install-Recommends "false"', *apt_options(),
+            # the lab makes its own initramfs, so the kernels' packages need not
+            "--essential-hook=mkdir -p \"$1/etc/initramfs-tools\" && "
+            "echo update_initramfs=no > \"$1/etc/initramfs-tools/update-initramfs.conf\" && "
+            "echo do_initrd = no > \"$1/etc/kernel-img.conf\"",
+            "--dpkgopt=force-confold", "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*", SUITE, work, *apt_sources()]
+    with open(log, "w", encoding="utf-8") as f:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=f, check=False)
+    if done.returncode != 0:
+        remove_tree(work)
+        errors = [x for x in read(log).decode(errors="replace").splitlines() if x.startswith("E:")]
+        raise LabError(f"mmdebstrap failed (see {log}): {(errors or ['no E: line'])[0]}")
 
 
 def build(lab, force=False):
     """Make the tree if it is not there in the wanted form; return its path."""
-    if is_ready(lab) and not force:
-        return lab.root
-    with build_lock(lab):
-        if is_ready(lab) and not force:
-            return lab.root
-        old = lab.root if os.path.isdir(lab.root) else None
-        if old and in_use(lab):
-            raise LabError("the root tree is out of date and these labs run from it: "
-                           f"{' '.join(in_use(lab))} (lab down them first)")
-        if not shutil.which("mmdebstrap"):
-            raise LabError("mmdebstrap is not installed on this machine: the root tree needs it")
-        work = os.path.join(lab.cache, "root.new")
-        remove_tree(work)
-        log = os.path.join(lab.cache, "root.log")
-        say(f"building the root tree {lab.root} (once; about a minute and a half; log {log})")
-        argv = ["mmdebstrap", "--variant=essential", "--mode=root", f"--include={','.join(PACKAGES)}",
-                '--aptopt=APT::Install-Recommends "false"', *apt_options(),
-                "--essential-hook=mkdir -p \"$1/etc/initramfs-tools\" && "
-                "echo update_initramfs=no > \"$1/etc/initramfs-tools/update-initramfs.conf\" && "
-                "echo do_initrd = no > \"$1/etc/kernel-img.conf\"",
-                "--dpkgopt=force-confold", "--dpkgopt=path-exclude=/usr/share/doc/*",
-                "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-                SUITE, work, *apt_sources()]
-        with open(log, "w", encoding="utf-8") as f:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=f, check=False)
-        if done.returncode != 0:
-            errors = [x for x in read(log).decode(errors="replace").splitlines() if x.startswith("E:")]
-            raise LabError(f"mmdebstrap failed (see {log}): {(errors or ['no E: line'])[0]}")
-        fill(work)
-        with open(os.path.join(work, "lab-stamp"), "w", encoding="utf-8") as f:
-            f.write(stamp() + "\n")
-        if old:
-            gone = os.path.join(lab.cache, "root.old")
-            remove_tree(gone)
-            os.rename(lab.root, gone)
-            os.rename(work, lab.root)
-            remove_tree(gone)
-        else:
-            os.rename(work, lab.root)
-        return lab.root
+    tree = tree_path(lab)
+    if not os.path.isdir(tree) or force:
+        with build_lock(lab):
+            if not os.path.isdir(tree) or force:
+                build_locked(lab, tree)
+    link = os.path.join(lab.cache, "root")
+    if os.path.realpath(link) != tree and (os.path.islink(link) or not os.path.exists(link)):
+        os.symlink(os.path.basename(tree), link + ".new")
+        os.replace(link + ".new", link)
+    return tree
+
+
+def build_locked(lab, tree):
+    if tree in trees_in_use(lab):
+        raise LabError("labs run from the root tree: lab down them first")
+    if not shutil.which("mmdebstrap"):
+        raise LabError("mmdebstrap is not installed on this machine: the root tree needs it")
+    work = os.path.join(lab.cache, "root.new")
+    remove_tree(work)
+    debootstrap(lab, work)
+    fill(work)
+    remove_tree(tree)
+    os.rename(work, tree)
+    for name in os.listdir(lab.cache):  # older trees that nobody runs from
+        path = os.path.join(lab.cache, name)
+        if name.startswith("root-") and path != tree and path not in trees_in_use(lab):
+            remove_tree(path)
 
 
 def remove_tree(path):
     """Remove a tree of ours; refuses if something is still mounted below it."""
     if not os.path.lexists(path):
         return
+    path = os.path.realpath(path)
     with open("/proc/self/mounts", encoding="utf-8") as f:
         below = [x.split()[1] for x in f if x.split()[1].startswith(path + "/")]
     for mount in sorted(below, reverse=True):
