@@ -439,6 +439,10 @@ int scsi3pr_identify(struct scsi3pr_dev *dev, struct scsi3pr_lun *ret_lun)
 		return ret;
 	}
 	ret = capacity(dev, &blocks);
+	if (ret == -EBADE) { /* reserved by others, type 3, 6 or 8: size unknown */
+		blocks = 0;
+		ret = 0;
+	}
 	if (ret < 0)
 		return ret;
 	ret_lun->block_bytes = dev->block_bytes;

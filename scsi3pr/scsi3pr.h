@@ -36,7 +36,7 @@
 #define SCSI3PR_NEXUSES_MAX 128u
 #define SCSI3PR_LUN_ID_MAX  96u /* bytes with the NUL */
 #define SCSI3PR_LUN_PATHS   8u
-#define SCSI3PR_PATH_MAX    64u
+#define SCSI3PR_PATH_MAX    256u
 #define SCSI3PR_TIMEOUT_MS  60000u /* a PERSISTENT RESERVE OUT may take long; see A17 of docs */
 
 struct scsi3pr_dev;
@@ -203,7 +203,10 @@ struct scsi3pr_lun {
 	char path[SCSI3PR_LUN_PATHS][SCSI3PR_PATH_MAX]; /* "/dev/sda" */
 };
 
-/* INQUIRY, VPD 0x83 and READ CAPACITY of an open device; its path[0] is the device's name. */
+/*
+ * INQUIRY, VPD 0x83 and READ CAPACITY of an open device; its path[0] is the device's name. The
+ * size is 0 where a reservation of others hides it.
+ */
 int scsi3pr_identify(struct scsi3pr_dev *dev, struct scsi3pr_lun *ret_lun);
 
 /*
