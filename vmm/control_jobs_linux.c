@@ -403,11 +403,16 @@ static bool hook_may_end(void *arg)
 	return ok;
 }
 
-static void hook_switched(void *arg)
+static void hook_switched(void *arg, const struct vmm_send_stats *s)
 {
 	struct vmm_control *c = arg;
 
-	cl_ctl_event(c->server, json_pack("{s:s}", "event", "migration-switched"));
+	cl_ctl_event(c->server,
+		     json_pack("{s:s, s:I, s:i, s:I, s:I, s:I}", "event", "migration-switched", "sent",
+			       (json_int_t)s->sent_bytes, "rounds", (int)s->round, "total_ms",
+			       (json_int_t)(s->total_us / 1000), "est_downtime_ms",
+			       (json_int_t)(s->est_downtime_us / 1000), "switch_us",
+			       (json_int_t)((s->sent_ns - s->paused_ns) / 1000)));
 }
 
 static struct cl_tls *connect_peer(struct vmm_control *c, char **ret_error)

@@ -56,7 +56,7 @@ struct vmm_send_hooks {
 	 */
 	bool (*may_end)(void *arg);
 	/* END was written. */
-	void (*switched)(void *arg);
+	void (*switched)(void *arg, const struct vmm_send_stats *stats);
 };
 
 enum vmm_send_result {

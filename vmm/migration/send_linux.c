@@ -549,7 +549,8 @@ enum vmm_send_result vmm_send_live(const struct vmm_mig_machine *m, struct vmm_l
 	if (r)
 		goto out;
 	stats->sent_ns = now_ns();
-	hooks->switched(hooks->arg);
+	stats->total_us = (stats->sent_ns - start) / 1000;
+	hooks->switched(hooks->arg, stats);
 	r = read_reply(&s, &peer, &msg);
 	if (r)
 		goto out;

@@ -241,7 +241,7 @@ static bool on_may_end(void *arg)
 	return true;
 }
 
-static void on_switched(void *arg)
+static void on_switched(void *arg, const struct vmm_send_stats *stats)
 {
 	switched++;
 }
