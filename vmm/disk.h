@@ -30,6 +30,7 @@ struct vmm_disk_req {
 	struct iovec *iov; /* borrowed until done() */
 	unsigned n_iov;
 	uint64_t len_bytes; /* sum of iov */
+	bool durable;	    /* a write that is stable before done() */
 	/* 0 or -errno; all of len_bytes was moved or it is an error. */
 	void (*done)(struct vmm_disk_req *req, int res);
 	void *priv[4];	    /* the back end's */
