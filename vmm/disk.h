@@ -51,6 +51,11 @@ struct vmm_disk_ops {
 	 * machine is quiet.  ret_error (malloc'ed) says what, where, why.
 	 */
 	int (*open)(struct vmm_disk *disk, uint64_t generation, char **ret_error);
+	/*
+	 * What can be done ahead of open() without disturbing another user of the disk, so that open
+	 * is short (a migration's destination).  Sets size_bytes.  May be NULL.  Blocking, as open.
+	 */
+	int (*prepare)(struct vmm_disk *disk, char **ret_error);
 	/* 0 or -errno, and then done() is not called.  On the I/O thread. */
 	int (*submit)(struct vmm_disk *disk, struct vmm_disk_req *req);
 	/* Blocking, as open; the disk is quiet. */

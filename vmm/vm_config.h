@@ -46,6 +46,7 @@ struct vmm_config {
 	char tls_dir[PATH_MAX - 32];
 	unsigned downtime_ms;
 	bool paused;
+	char peer[CL_NAME_MAX]; /* node that an incoming migration must come from; empty: any */
 };
 
 /* 0 or -errno with *ret_error (malloc'ed).  Free with vmm_config_free(). */

@@ -23,7 +23,7 @@
  *   running, migrating: vCPUs run, unless the switch-over has paused them.
  *
  * Locks, in the order in which they may be taken:
- *   op_lock    one blocking operation at a time (pause, resume, save, migrate).
+ *   op_lock    one blocking operation at a time (pause, resume, save, migrate); taken by the caller.
  *   dev_lock   all device state, disks' in-flight counts, devs[].  Never held across anything that blocks.
  *   run_lock   vcpus_run, quit, parked counts, state, exit_reason, generation.
  */
@@ -44,6 +44,7 @@
 
 struct vmm_config;
 struct vmm_io;
+struct vmm_machine;
 struct kvm_cpuid2;
 
 enum vmm_state {
@@ -98,6 +99,7 @@ struct vmm {
 	bool quiesced;		  /* dev_lock */
 	struct vmm_host host;
 	struct vmm_io *io;
+	struct vmm_machine *machine; /* the devices themselves, private to the machine */
 
 	pthread_mutex_t op_lock;
 
@@ -105,6 +107,7 @@ struct vmm {
 	pthread_cond_t run_cond;  /* vcpus_run or quit changed */
 	pthread_cond_t park_cond; /* a vCPU parked */
 	bool vcpus_run;
+	bool vcpus_held; /* parked for a moment whatever vcpus_run says */
 	bool quit;
 	enum vmm_state state;
 	enum vmm_exit_reason exit_reason; /* the first one stays */
@@ -132,6 +135,8 @@ int vmm_threads_start(struct vmm *vm, char **ret_error);
 
 /* Opens all disks with that generation (again, if they are open with a lower one).  Blocking. */
 int vmm_disks_open(struct vmm *vm, uint64_t generation, char **ret_error);
+/* Does what can be done ahead of vmm_disks_open() without disturbing another user.  Blocking. */
+int vmm_disks_prepare(struct vmm *vm, char **ret_error);
 /* Closes all disks; the machine is quiet.  Blocking. */
 void vmm_disks_close(struct vmm *vm);
 
@@ -143,12 +148,17 @@ void vmm_disks_close(struct vmm *vm);
 int vmm_pause(struct vmm *vm, int timeout_ms);
 /* Lets devices look at every queue, raises each interrupt once, runs the vCPUs.  Does not change vm->state. */
 void vmm_resume(struct vmm *vm);
+/*
+ * Parks the vCPUs without touching devices, or lets them go (if vcpus_run); does not wait.  A
+ * migration slows a guest down with it.  Independent of vmm_pause(). Any thread.
+ */
+void vmm_vcpus_hold(struct vmm *vm, bool on);
 /* Any thread. */
 void vmm_state_set(struct vmm *vm, enum vmm_state state, const char *reason);
 enum vmm_state vmm_state_get(struct vmm *vm);
 /*
  * Ends the VM: vCPUs are kicked out and never enter again, exit_fd becomes readable.  Any thread, any
- * lock but run_lock may be held; does not wait.
+ * lock but run_lock may be held; does not wait and does not call on_state (who watches exit_fd does).
  */
 void vmm_stop(struct vmm *vm, enum vmm_exit_reason reason);
 /* ACPI power button.  Any thread without dev_lock. */

@@ -78,6 +78,8 @@ static uint8_t data_read(struct vmm_serial *s)
 	v = s->fifo[0];
 	s->fifo_len--;
 	memmove(s->fifo, s->fifo + 1, s->fifo_len);
+	if (!s->fifo_len && !(s->mcr & MCR_LOOP))
+		s->in_ready(s->arg);
 	return v;
 }
 
@@ -133,7 +135,7 @@ static void data_write(struct vmm_serial *s, uint8_t value)
 {
 	s->thre_pending = true;
 	if (!(s->mcr & MCR_LOOP)) {
-		s->out(s->out_arg, &value, 1);
+		s->out(s->arg, &value, 1);
 	} else if (s->fifo_len < VMM_SERIAL_FIFO) {
 		s->fifo[s->fifo_len++] = value;
 	} else {
@@ -238,7 +240,8 @@ static const struct vmm_dev_ops serial_ops = {
 };
 
 void vmm_serial_init(struct vmm_serial *s, const struct vmm_host *host, unsigned gsi,
-		     void (*out)(void *arg, const uint8_t *data, size_t len_bytes), void *out_arg)
+		     void (*out)(void *arg, const uint8_t *data, size_t len_bytes),
+		     void (*in_ready)(void *arg), void *arg)
 {
 	memset(s, 0, sizeof(*s));
 	s->dev.ops = &serial_ops;
@@ -246,6 +249,7 @@ void vmm_serial_init(struct vmm_serial *s, const struct vmm_host *host, unsigned
 	memcpy(s->dev.name, "serial0", 8);
 	s->gsi = gsi;
 	s->out = out;
-	s->out_arg = out_arg;
+	s->in_ready = in_ready;
+	s->arg = arg;
 	s->divisor = 12;
 }

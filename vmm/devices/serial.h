@@ -13,7 +13,8 @@
 struct vmm_serial {
 	struct vmm_dev dev; /* "serial0" */
 	void (*out)(void *arg, const uint8_t *data, size_t len_bytes);
-	void *out_arg;
+	void (*in_ready)(void *arg); /* the guest has read all input */
+	void *arg;
 	unsigned gsi;
 	uint8_t ier;
 	uint8_t lcr;
@@ -29,7 +30,8 @@ struct vmm_serial {
 };
 
 void vmm_serial_init(struct vmm_serial *s, const struct vmm_host *host, unsigned gsi,
-		     void (*out)(void *arg, const uint8_t *data, size_t len_bytes), void *out_arg);
+		     void (*out)(void *arg, const uint8_t *data, size_t len_bytes),
+		     void (*in_ready)(void *arg), void *arg);
 uint8_t vmm_serial_read(struct vmm_serial *s, unsigned reg);
 void vmm_serial_write(struct vmm_serial *s, unsigned reg, uint8_t value);
 /* Bytes typed by the user; returns how many fit. */

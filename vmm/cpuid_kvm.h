@@ -5,8 +5,8 @@
  * resource control), with a topology of one package of n single-threaded cores.
  * Pure: edits KVM's table.
  */
-#ifndef VMM_CPUID_H
-#define VMM_CPUID_H
+#ifndef VMM_CPUID_KVM_H
+#define VMM_CPUID_KVM_H
 
 #include <linux/kvm.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * CPUID edits.  A bit is cleared for one of three reasons, named beside it; what is left is the
  * host's and so the same as long as VMs move between equal hosts.
  */
-#include "vmm/cpuid.h"
+#include "vmm/cpuid_kvm.h"
 
 #include <stdbool.h>
 #include <string.h>

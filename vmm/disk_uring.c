@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ring, and what becomes of each completion.  Submitting never blocks the I/O
+ * thread: I/O that would block goes to the kernel's workers, I/O to a suspended
+ * device waits in the device.  Buffers that the disk cannot take as they are (address or
+ * length not aligned) go through one of our own.
+ */
+#include "vmm/disk_uring.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/io.h"
+
+#define SQ_ENTRIES	 256u
+#define CQ_ENTRIES	 2048u
+#define REQUEST_MAX	 (1u << 30) /* the kernel moves at most 2 GiB - 4 KiB at once */
+#define BOUNCE_MAX	 (16u << 20)
+#define SHORT_TRIES	 8u
+#define PRIV_DISK	 0
+#define PRIV_NEXT	 1
+#define PRIV_BOUNCE	 2
+
+struct bounce {
+	struct iovec iov;
+	uint8_t *data;
+};
+
+struct vmm_uring {
+	struct io_uring ring;
+	int event_fd;
+	struct vmm_io_item *item;
+};
+
+uint64_t vmm_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static bool aligned(const struct vmm_udisk *d, const struct vmm_disk_req *req)
+{
+	unsigned a = d->disk.align_bytes;
+
+	for (unsigned i = 0; i < req->n_iov; i++)
+		if ((uintptr_t)req->iov[i].iov_base % a || req->iov[i].iov_len % a)
+			return false;
+	return true;
+}
+
+static int bounce_make(struct vmm_udisk *d, struct vmm_disk_req *req)
+{
+	struct bounce *b;
+	size_t at = 0;
+
+	if (req->op == VMM_DISK_FLUSH || aligned(d, req))
+		return 0;
+	if (req->len_bytes > BOUNCE_MAX)
+		return -EINVAL;
+	b = calloc(1, sizeof(*b));
+	if (!b || posix_memalign((void **)&b->data, 4096, req->len_bytes)) {
+		free(b);
+		return -ENOMEM;
+	}
+	b->iov = (struct iovec){ b->data, req->len_bytes };
+	for (unsigned i = 0; req->op == VMM_DISK_WRITE && i < req->n_iov; i++) {
+		memcpy(b->data + at, req->iov[i].iov_base, req->iov[i].iov_len);
+		at += req->iov[i].iov_len;
+	}
+	req->priv[PRIV_BOUNCE] = b;
+	return 0;
+}
+
+static void bounce_end(struct vmm_disk_req *req, bool copy_back)
+{
+	struct bounce *b = req->priv[PRIV_BOUNCE];
+	size_t at = 0;
+
+	if (!b)
+		return;
+	for (unsigned i = 0; copy_back && i < req->n_iov; i++) {
+		memcpy(req->iov[i].iov_base, b->data + at, req->iov[i].iov_len);
+		at += req->iov[i].iov_len;
+	}
+	free(b->data);
+	free(b);
+	req->priv[PRIV_BOUNCE] = NULL;
+}
+
+static int issue(struct vmm_udisk *d, struct vmm_disk_req *req)
+{
+	const struct bounce *b = req->priv[PRIV_BOUNCE];
+	const struct iovec *iov = b ? &b->iov : req->iov;
+	unsigned n = b ? 1 : req->n_iov;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&d->ring->ring);
+
+	if (!sqe) {
+		(void)io_uring_submit(&d->ring->ring);
+		sqe = io_uring_get_sqe(&d->ring->ring);
+		if (!sqe)
+			return -EBUSY;
+	}
+	switch (req->op) {
+	case VMM_DISK_READ:
+		io_uring_prep_readv(sqe, d->fd, iov, n, req->offset_bytes);
+		break;
+	case VMM_DISK_WRITE:
+		io_uring_prep_writev2(sqe, d->fd, iov, n, req->offset_bytes,
+				      req->durable ? RWF_DSYNC : 0);
+		break;
+	case VMM_DISK_FLUSH:
+		io_uring_prep_fsync(sqe, d->fd, IORING_FSYNC_DATASYNC);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, req);
+	return 0;
+}
+
+static void hold(struct vmm_udisk *d, struct vmm_disk_req *req)
+{
+	if (!d->held)
+		d->held_since_ms = vmm_now_ms();
+	req->priv[PRIV_NEXT] = d->held;
+	d->held = req;
+	d->disk.state = VMM_DISK_BLOCKED;
+}
+
+int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req)
+{
+	struct vmm_udisk *d = (struct vmm_udisk *)disk;
+	int r;
+
+	if (d->fd < 0 || disk->state == VMM_DISK_CLOSED || req->len_bytes > REQUEST_MAX)
+		return -EIO;
+	memset(req->priv, 0, sizeof(req->priv));
+	memset(req->priv_u, 0, sizeof(req->priv_u));
+	req->priv[PRIV_DISK] = d;
+	r = bounce_make(d, req);
+	if (r < 0)
+		return r;
+	if (d->disk.state == VMM_DISK_BLOCKED && d->held) {
+		/* Behind what waits already. */
+		hold(d, req);
+	} else {
+		r = issue(d, req);
+		if (r < 0) {
+			bounce_end(req, false);
+			return r;
+		}
+	}
+	if (d->disk.in_flight++ == 0)
+		d->disk.oldest_ms = vmm_now_ms();
+	return 0;
+}
+
+static void complete(struct vmm_udisk *d, struct vmm_disk_req *req, int res)
+{
+	bounce_end(req, req->op == VMM_DISK_READ && res == 0);
+	assert(d->disk.in_flight > 0);
+	d->disk.in_flight--;
+	d->disk.oldest_ms = vmm_now_ms();
+	req->done(req, res);
+}
+
+void vmm_udisk_reissue(struct vmm_udisk *d)
+{
+	struct vmm_disk_req *list = d->held;
+
+	d->held = NULL;
+	if (d->disk.state == VMM_DISK_BLOCKED)
+		d->disk.state = VMM_DISK_OPEN;
+	while (list) {
+		struct vmm_disk_req *req = list;
+
+		list = req->priv[PRIV_NEXT];
+		req->priv_u[0] = 0;
+		if (issue(d, req) < 0)
+			hold(d, req);
+	}
+}
+
+void vmm_udisk_fail(struct vmm_udisk *d, int res)
+{
+	struct vmm_disk_req *list = d->held;
+
+	d->held = NULL;
+	if (d->disk.state == VMM_DISK_BLOCKED)
+		d->disk.state = VMM_DISK_OPEN;
+	while (list) {
+		struct vmm_disk_req *req = list;
+
+		list = req->priv[PRIV_NEXT];
+		complete(d, req, res);
+	}
+}
+
+static void on_cqe(struct vmm_disk_req *req, int res)
+{
+	struct vmm_udisk *d = req->priv[PRIV_DISK];
+
+	if (d->disk.state == VMM_DISK_FENCED)
+		return;
+	if (res == -EBADE) {
+		/* Another node has the right to write now. Nothing more is told to the guest. */
+		d->disk.state = VMM_DISK_FENCED;
+		d->on_fenced(d);
+		return;
+	}
+	if (res >= 0 && (req->op == VMM_DISK_FLUSH || (uint64_t)res == req->len_bytes)) {
+		complete(d, req, 0);
+		return;
+	}
+	/* Interrupted, or short: the whole request again; writing twice the same is the same. */
+	if ((res >= 0 || res == -EINTR || res == -EAGAIN) && req->priv_u[0]++ < SHORT_TRIES &&
+	    issue(d, req) == 0)
+		return;
+	if (res >= 0)
+		res = -EIO;
+	if (!d->hold_errors) {
+		complete(d, req, res);
+		return;
+	}
+	hold(d, req);
+	d->on_error(d, res);
+}
+
+static void on_event(void *arg, uint32_t events)
+{
+	struct vmm_uring *ring = arg;
+	struct io_uring_cqe *cqe;
+	uint64_t count;
+
+	(void)!read(ring->event_fd, &count, sizeof(count));
+	while (io_uring_peek_cqe(&ring->ring, &cqe) == 0) {
+		struct vmm_disk_req *req = io_uring_cqe_get_data(cqe);
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&ring->ring, cqe);
+		on_cqe(req, res);
+	}
+}
+
+static void after_round(void *arg)
+{
+	struct vmm_uring *ring = arg;
+
+	if (io_uring_sq_ready(&ring->ring))
+		(void)io_uring_submit(&ring->ring);
+}
+
+int vmm_uring_new(struct vmm_io *io, struct vmm_uring **ret_ring)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_CQSIZE, .cq_entries = CQ_ENTRIES };
+	struct vmm_uring *ring = calloc(1, sizeof(*ring));
+	int r;
+
+	if (!ring)
+		return -ENOMEM;
+	ring->event_fd = -1;
+	r = io_uring_queue_init_params(SQ_ENTRIES, &ring->ring, &params);
+	if (r < 0) {
+		free(ring);
+		return r;
+	}
+	ring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = ring->event_fd < 0 ? -errno : io_uring_register_eventfd(&ring->ring, ring->event_fd);
+	if (r == 0)
+		r = vmm_io_add(io, ring->event_fd, EPOLLIN, on_event, ring, &ring->item);
+	if (r == 0)
+		r = vmm_io_after(io, after_round, ring);
+	if (r < 0) {
+		vmm_uring_free(ring);
+		return r;
+	}
+	*ret_ring = ring;
+	return 0;
+}
+
+void vmm_uring_free(struct vmm_uring *ring)
+{
+	if (!ring)
+		return;
+	vmm_io_del(ring->item);
+	io_uring_queue_exit(&ring->ring);
+	if (ring->event_fd >= 0)
+		close(ring->event_fd);
+	free(ring);
+}

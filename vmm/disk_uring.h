@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Disk I/O by io_uring on a file descriptor that may change under way.  One
+ * ring serves all disks of a VM; it lives on the I/O thread.
+ *
+ * What happens to an error:
+ *   EBADE     the LUN refused a write of ours (reservation conflict): fenced(), nothing is completed.
+ *   others    file disks: given to the guest.  Disks with hold_errors (cluster volumes): kept until
+ *             the owner of the disk says what is (vmm_udisk_reissue, vmm_udisk_fail), since the path may
+ *             only have changed.
+ */
+#ifndef VMM_DISK_URING_H
+#define VMM_DISK_URING_H
+
+#include <stdbool.h>
+
+#include "vmm/disk.h"
+
+struct vmm_io;
+struct vmm_uring;
+
+struct vmm_udisk {
+	struct vmm_disk disk; /* first */
+	struct vmm_uring *ring;
+	int fd; /* -1: closed */
+	bool hold_errors;
+	/* Tells that a request is held, or that this node was fenced; dev_lock held, I/O thread. */
+	void (*on_error)(struct vmm_udisk *d, int res);
+	void (*on_fenced)(struct vmm_udisk *d);
+	void *arg;		   /* for the two above */
+	struct vmm_disk_req *held; /* linked by priv[1] */
+	uint64_t held_since_ms;
+};
+
+/* 0 or -errno. */
+int vmm_uring_new(struct vmm_io *io, struct vmm_uring **ret_ring);
+/* The I/O thread has stopped. */
+void vmm_uring_free(struct vmm_uring *ring);
+
+/* struct vmm_disk_ops.submit of every back end that embeds a vmm_udisk. */
+int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req);
+/* Issues held requests again, on d->fd.  I/O thread, dev_lock. */
+void vmm_udisk_reissue(struct vmm_udisk *d);
+/* Completes held requests with res. */
+void vmm_udisk_fail(struct vmm_udisk *d, int res);
+
+/* A plain file or block device, opened now and closed when freed.  path is copied. */
+int vmm_disk_file_new(struct vmm_uring *ring, const char *path,
+		      void (*on_fenced)(struct vmm_udisk *d), void *arg, struct vmm_disk **ret_disk,
+		      char **ret_error);
+uint64_t vmm_now_ms(void);
+
+#endif
