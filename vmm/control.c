@@ -432,6 +432,7 @@ int vmm_control_new(const struct vmm_control_params *params, struct vmm_control 
 	if (!c)
 		return -ENOMEM;
 	c->vm = params->vm;
+	c->signal_fd = params->signal_fd;
 	c->listen_fd = c->restore_fd = c->job_fd = c->stop_fd = c->announce_fd = -1;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->told, NULL);
@@ -563,10 +564,11 @@ static void worker_end(struct vmm_control *c, int code)
 
 int vmm_control_run(struct vmm_control *c)
 {
-	struct pollfd p[4] = { { .fd = cl_ctl_server_fd(c->server), .events = POLLIN },
+	struct pollfd p[5] = { { .fd = cl_ctl_server_fd(c->server), .events = POLLIN },
 			       { .fd = c->vm->exit_fd, .events = POLLIN },
 			       { .fd = c->job_fd, .events = POLLIN },
-			       { .fd = c->announce_fd, .events = POLLIN } };
+			       { .fd = c->announce_fd, .events = POLLIN },
+			       { .fd = c->signal_fd, .events = POLLIN } };
 	enum vmm_exit_reason reason;
 	int code, r;
 
@@ -587,6 +589,11 @@ int vmm_control_run(struct vmm_control *c)
 			job_done(c);
 		if (p[3].revents)
 			announce(c);
+		if (p[4].revents) {
+			p[4].fd = -1;
+			vmm_stop(c->vm, VMM_EXIT_QUIT);
+			break;
+		}
 		if (p[1].revents)
 			break;
 	}

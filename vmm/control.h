@@ -17,6 +17,7 @@ struct vmm_control_params {
 	const char *restore_path;     /* NULL: not restored */
 	const char *incoming_address; /* NULL: not incoming */
 	unsigned incoming_port;
+	int signal_fd; /* signalfd: any signal on it ends the VM; borrowed, -1: none */
 	const char *peer; /* node that an incoming VM must come from; NULL or "": any of the cluster */
 };
 

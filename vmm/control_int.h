@@ -76,6 +76,7 @@ struct vmm_control {
 	int job_fd;	 /* eventfd: the worker is done */
 	int stop_fd;	 /* eventfd: the vmm ends, stop waiting for a peer */
 	int announce_fd; /* timerfd */
+	int signal_fd;	 /* borrowed */
 	unsigned announce_left;
 	enum job_kind first;
 
