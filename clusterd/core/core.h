@@ -91,14 +91,15 @@ struct core_node {
 	bool pause;	/* the operator wants it paused: survives reboots */
 	bool drain;	/* ... and drained */
 	bool failback;	/* resuming: bring home the VMs that the drain moved */
-	bool seen;	/* HELLO of the present boot was applied */
-	bool doomed;	/* fencing has begun or it must reset: never re-adopt this incarnation */
+	bool seen;	/* its HELLO was applied since it came into the configuration */
+	bool doomed;	/* given up: this incarnation is never adopted again */
 	bool reset;	/* NODE_RESET must be DONE before it is admitted again */
+	bool over;	/* the incarnation has ended, with proof; it holds nothing */
 	uint8_t proof;	/* enum core_proof, of the last incarnation that ended */
 	uint8_t fence_tries;
 	uint8_t fence_last; /* executor tried last */
 	uint8_t reason;	    /* enum core_reason */
-	int16_t reason_volume;
+	uint64_t job; /* pause --drain, resume --failback */
 	char name[CL_NAME_MAX];
 	char address[CORE_ADDRESS_MAX];	   /* cluster network */
 	char vm_address[CORE_ADDRESS_MAX]; /* where migrations come in; empty: address */
@@ -142,7 +143,7 @@ struct core_volume {
 	core_nodes maybe;      /* a registration was asked for, its result is not known */
 	core_nodes stale;      /* the incarnation before the present one may still have a key */
 	core_nodes gone;       /* the owner has to be told that these are dead */
-	core_nodes fenced;     /* node in FENCING: proof on this LUN is on record */
+	core_nodes fenced;     /* node in FENCING: this LUN is dealt with */
 	core_nodes failed;     /* nodes whose attach or own failed last; tried again at retry_ms */
 	uint64_t since_ms;
 	uint64_t retry_ms;
@@ -220,18 +221,20 @@ struct core_vm_config {
 struct core_vm {
 	uint8_t state; /* enum core_vm_state */
 	bool run;      /* what the operator wants */
-	bool saved;    /* a saved image stands for the VM; node 0 until it is restored */
-	bool frozen_hint;
+	bool saved;    /* quick migration: the saved image is the VM */
 	bool remove;   /* delete once stopped */
 	bool force;    /* STOPPING at once */
-	bool again;    /* STOPPING only to start again (guest reset, lost copy) */
+	bool exited;   /* the process of `generation` ended while its effect was still out */
+	uint8_t exit;  /* enum core_exit, with exited */
 	uint8_t node;  /* where it is, or was last; 0: nowhere */
 	uint8_t home;  /* where a drain took it from, or 0 */
 	uint8_t prefer; /* vm start --node, or 0 */
 	uint8_t failures; /* in a row, without a minute of running between */
-	uint8_t reason;
-	int16_t reason_number;
-	uint8_t step;  /* CREATING, DELETING: disk */
+	uint8_t reason; /* WAITING, FAILED, DRAINING: enum core_reason, for its node and number */
+	uint8_t reason_node;
+	uint64_t reason_number;
+	uint8_t avoid; /* node where it failed last, or 0 */
+	bool again;    /* CREATING: the outcome of the last try is not known */
 	core_nodes copies; /* nodes where a process of this VM may exist.  No start while any is set */
 	uint64_t generation; /* of the copy at node */
 	uint64_t generation_last; /* highest given out */
@@ -253,17 +256,17 @@ struct core_vm {
 enum core_effect_kind {
 	CORE_FX_NODE_RESET = 1,	/* kill every vmm, csvd and device-mapper device; DONE: nothing is left */
 	CORE_FX_VOL_FORMAT,	/* volume: check PR, data (flags FORCE), size; register pr_key, reserve, GPT,
-				   XFS.  values[0] = size in bytes */
+				   XFS.  values[0] = size in bytes.  Its own uuid there already: DONE.
+				   FAILED: pr_key is unregistered again */
 	CORE_FX_VOL_JOIN,	/* volume: register pr_key on all paths (never in reaction to a loss: this
 				   incarnation was admitted), preempt-abort pr_key_old if listed,
 				   check the reservation, csvd attach */
-	CORE_FX_VOL_LEAVE,	/* volume: csvd detach, unregister */
 	CORE_FX_VOL_OWN,	/* volume, term, members, flags FRESH: csvd own.  FAILED: not mounted */
 	CORE_FX_VOL_RELEASE,	/* volume, term: csvd release.  DONE also when it is not mounted here */
 	CORE_FX_VOL_GONE,	/* volume, peer: csvd member-gone */
 	CORE_FX_FENCE,		/* volume, peer: PREEMPT AND ABORT of pr_key (and pr_key_old if not 0 and
 				   listed).  DONE only when pr_key was present, GOOD, verified.  FAILED with
-				   code ENOKEY: it was not there */
+				   code ENOKEY: it was not there (pr_key_old is dealt with all the same) */
 	CORE_FX_DISK_CREATE,	/* vm, disk: csvd file-create at the volume's owner; DONE if it is there
 				   with this size; FAILED code EEXIST: it was there before */
 	CORE_FX_DISK_DELETE,	/* vm, disk; DONE also when absent */
@@ -286,7 +289,7 @@ enum core_effect_kind {
 #define CORE_FLAG_FORCE	    (1u << 0)
 #define CORE_FLAG_FRESH	    (1u << 1)
 #define CORE_FLAG_COMMITTED (1u << 2)
-#define CORE_FLAG_FIRST	    (1u << 3) /* VOL_JOIN: the first since the cluster started */
+#define CORE_FLAG_AGAIN	    (1u << 3) /* DISK_CREATE asked before, outcome unknown: what is there is ours */
 
 enum core_vm_seen {
 	CORE_SEEN_NONE = 0,
@@ -375,13 +378,13 @@ struct core_timing {
 struct core_state {
 	uint64_t applied_seq;
 	uint64_t now_ms; /* cluster time: the sum of TICKs */
+	uint64_t tick_seq; /* entry of the last TICK */
 	uint64_t wall_ms; /* of the last entry, for people */
 	char name[CL_NAME_MAX];
 	uint8_t uuid[CL_UUID_BYTES];
 	uint32_t level;
 	uint32_t next_incarnation;
 	uint64_t next_effect;
-	uint64_t next_term;
 	core_nodes members; /* clusterds in the configuration */
 	core_nodes alive;   /* nodes that corosync sees */
 	struct core_timing timing;
@@ -409,7 +412,6 @@ enum core_command_kind {
 	CORE_CMD_NODE_CONFIRM,	 /* name: the operator's word that it is dead; text: whose word */
 	CORE_CMD_VOLUME_ADD,	 /* name, lun, uuid; flag force */
 	CORE_CMD_VOLUME_MOVE,	 /* name, target */
-	CORE_CMD_VOLUME_FORGET,	 /* name; refused while a VM uses it */
 	CORE_CMD_VM_CREATE,	 /* vm (disk volumes by name in volume_names) */
 	CORE_CMD_VM_START,	 /* name; target optional */
 	CORE_CMD_VM_STOP,	 /* name; flag force */
@@ -426,6 +428,7 @@ enum core_command_kind {
 	CORE_CMD_VM_EXIT,	 /* node, vm name, generation, exit */
 	CORE_CMD_KEY_LOST,	 /* node, incarnation, volume name: own key or reservation is gone */
 	CORE_CMD_CSVD_LOST,	 /* node, incarnation: csvd died; everything must be attached again */
+	CORE_CMD_INTERNAL_LAST = CORE_CMD_CSVD_LOST,
 };
 
 enum core_method {
@@ -442,7 +445,8 @@ enum core_exit {
 };
 
 struct core_seen {
-	char name[CL_NAME_MAX];
+	char name[CL_NAME_MAX]; /* stays at home: the entry carries its hash */
+	uint64_t name_hash;
 	uint64_t generation;
 	uint8_t seen; /* enum core_vm_seen */
 };
@@ -459,7 +463,8 @@ struct core_command {
 	uint32_t incarnation;
 	uint32_t delta_ms;
 	uint64_t generation;
-	uint64_t seen_seq;	/* HELLO: the state that the report was made against */
+	uint64_t seen_seq;	/* HELLO: the state that the report was made against; TICK: the entry
+				   since when delta_ms was measured; void if a TICK came after it */
 	uint64_t wall_ms;	/* set by core_step() */
 	uint8_t uuid[CL_UUID_BYTES]; /* or boot id */
 	struct core_timing timing;
@@ -508,6 +513,7 @@ const struct core_volume *core_volume_find(const struct core_state *st, const ch
 const struct core_node *core_node_find(const struct core_state *st, const char *name);
 const struct core_job *core_job_find(const struct core_state *st, uint64_t id);
 uint64_t core_pr_key(const struct core_state *st, uint8_t node, uint32_t incarnation);
+uint64_t core_name_hash(const char *name);
 /* Memory that VMs on the node use or are about to use. */
 uint32_t core_node_used_mib(const struct core_state *st, uint8_t node);
 
@@ -521,7 +527,8 @@ const char *core_proof_name(uint8_t proof);
 const char *core_reason_text(uint8_t reason);
 
 /* One line for a trace record, or the answer to "why": written to text with a NUL, cut if too long. */
-void core_trace_render(const struct core_trace *trace, char *text, size_t cap_bytes);
+void core_trace_render(const struct core_state *st, const struct core_trace *trace, char *text,
+		       size_t cap_bytes);
 /*
  * Why the object is as it is: a sentence, then the records that led there (newest last), one a line.
  * 0 or -ENOENT.

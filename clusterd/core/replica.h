@@ -59,66 +59,73 @@ typedef void (*replica_sink)(void *arg, const struct replica_out *out);
 struct replica_issue {
 	uint64_t id; /* 0: free */
 	bool have_result;
-	uint64_t proposed_ms;
-	uint64_t proposed_epoch;
+	uint64_t cookie; /* of the proposal that carries the result; 0: none is out */
 	struct core_result result;
 };
 
-struct replica_note { /* something to tell the others until it is committed or moot */
+/* Something to tell the others, kept until it is committed. */
+struct replica_note {
 	bool used;
-	uint64_t proposed_ms;
-	uint64_t proposed_epoch;
-	struct core_command cmd;
+	uint64_t cookie;
+	uint32_t len_bytes;
+	uint8_t bytes[320];
 };
 
-#define REPLICA_NOTES_MAX 32u
+struct replica_client {
+	uint64_t log_cookie; /* 0: free */
+	uint64_t cookie;
+};
+
+#define REPLICA_NOTES_MAX  32u
+#define REPLICA_START_MS   3000u /* a fresh clusterd waits so long for its first quorum, then freezes */
+#define REPLICA_AGAIN_MS   3000u /* a LIST that was not answered is asked again */
 
 /* Caller owns the memory (a few MiB).  One thread. */
 struct replica {
 	replica_sink sink;
 	void *sink_arg;
 	uint64_t now_ms;
-	uint64_t wall_ms; /* for people only; set by replica_wall() */
+	uint64_t wall_ms; /* for people only */
 	uint8_t self;
 	uint8_t boot_id[CL_UUID_BYTES];
-	uint64_t next_cookie;
+	bool started;
+	bool damaged;		   /* a snapshot from another node could not be read: halted */
 	core_nodes members, alive; /* as corosync says now */
 	bool quorate;
-	bool open; /* the log is open and what was committed before is applied */
+	uint64_t next_cookie;
 
-	/* local rules */
+	/* local rules, see core/timing.h */
+	bool safe; /* part of a majority */
 	bool frozen, killed;
-	uint64_t frozen_since_ms;
-	uint64_t lost_since_ms;
+	uint64_t unsafe_since_ms;
 
-	uint64_t tick_base_ms;
+	/* own proposals of each kind that are out; 0: none */
+	uint64_t tick_cookie, members_cookie, vote_cookie, hello_cookie;
+	uint64_t tick_base_ms, tick_base_seq;
 	bool tick_armed;
-	uint64_t tick_proposed_ms, tick_proposed_seq;
-	uint64_t members_proposed_ms, vote_proposed_ms;
 
-	bool hello_listing; /* LIST is out */
-	bool hello_have;    /* the report in hello is current */
-	uint64_t hello_proposed_ms, hello_seq;
-	uint64_t hello_epoch;
-	struct core_command hello;
-	uint64_t hello_since_ms;
+	bool hello_done; /* our HELLO is committed: the cluster knows what runs here */
+	bool hello_asked, hello_have;
+	bool hello_paused; /* it reported a paused VM */
+	uint64_t hello_asked_ms, hello_seq;
+	uint32_t hello_len;
+	uint8_t hello[LOG_ENTRY_MAX];
 
 	uint64_t told_term[CORE_VOLUMES_MAX];
 	uint8_t told_owner[CORE_VOLUMES_MAX];
-	bool told_attached[CORE_VOLUMES_MAX];
+	bool told[CORE_VOLUMES_MAX];
 	uint64_t told_nodes; /* digest of the node table */
-	uint64_t traced;
+	uint64_t traced, changed_seq;
 
-	struct replica_issue issues[CORE_EFFECTS_MAX];
+	struct replica_client clients[LOG_PENDING_MAX];
 	uint16_t issue_count;
+	struct replica_issue issues[CORE_EFFECTS_MAX];
 	struct replica_note notes[REPLICA_NOTES_MAX];
 
 	struct core_command scratch;
-	uint8_t entry[LOG_ENTRY_MAX * 2];
-	struct log log;
 	struct core_state st;
+	struct log log;
 	uint8_t snapshot[LOG_SNAPSHOT_MAX];
-	uint8_t snapshot_store[LOG_SNAPSHOT_MAX];
 };
 
 /*
@@ -141,7 +148,7 @@ void replica_config(struct replica *r, uint64_t now_ms, core_nodes members, core
 int replica_message(struct replica *r, uint64_t now_ms, uint8_t node, const void *data,
 		    size_t len_bytes);
 void replica_durable(struct replica *r, uint64_t now_ms, uint64_t op);
-/* Call at least every 100 ms; wall_ms is the wall clock, for people only. */
+/* Call at least every 100 ms; now_ms counts suspend too (CLOCK_BOOTTIME); wall_ms is the wall clock, for people only. */
 void replica_timer(struct replica *r, uint64_t now_ms, uint64_t wall_ms);
 /* The result of an effect. */
 void replica_result(struct replica *r, uint64_t now_ms, const struct core_result *result);

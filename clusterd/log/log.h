@@ -39,6 +39,8 @@
 #define LOG_SNAPSHOT_MAX (1u << 20)	/* bytes of an encoded core state */
 #define LOG_CHUNK_MAX	 32768u		/* bytes of snapshot in one message */
 #define LOG_MESSAGE_MAX	 (LOG_CHUNK_MAX + 256u)
+#define LOG_UNCOMMITTED	 96u		/* entries accepted and not committed */
+#define LOG_SNAPSHOT_EVERY 96u
 #define LOG_VERSION	 1u
 
 /* A set of node ids: bit (id - 1). */
@@ -80,8 +82,7 @@ enum log_out_kind {
 	LOG_OUT_MULTICAST = 1,	/* data: send by CPG, agreed order */
 	LOG_OUT_STORE,		/* one store operation, see log_store_kind; report with log_durable() */
 	LOG_OUT_COMMIT,		/* entry: apply to the core */
-	LOG_OUT_SNAPSHOT_TAKE,	/* encode the core now and answer with log_snapshot_give() */
-	LOG_OUT_SNAPSHOT_DROP,	/* the bytes given are not needed any more */
+	LOG_OUT_SNAPSHOT_TAKE,	/* encode the core now and call log_snapshot_give() before returning */
 	LOG_OUT_INSTALL,	/* data, mark, voters: replace the core's state by this snapshot */
 	LOG_OUT_LOST,		/* cookie: fate of an own proposal is unknown (a snapshot passed it) */
 };
@@ -108,38 +109,34 @@ struct log_out {
 	log_nodes voters;		/* SNAPSHOT, INSTALL */
 	bool reset;			/* SNAPSHOT */
 	uint64_t cookie;		/* LOST */
-	const struct log_entry *entry;	/* APPEND, COMMIT: valid until the next call into the log */
+	const struct log_entry *entry;	/* APPEND, COMMIT: valid for the call */
 	const void *data;		/* MULTICAST, SNAPSHOT, INSTALL: as entry */
 	size_t len_bytes;
 };
 
 /*
- * Takes one output.  Must not call back into the log, but for SNAPSHOT_TAKE, whose
- * answer log_snapshot_give() is allowed at any time.  Pointers live for the call only.
+ * Takes one output.  Must not call back into the log, but for SNAPSHOT_TAKE, which is
+ * answered with log_snapshot_give() at once.  Pointers live for the call only.
  */
 typedef void (*log_sink)(void *arg, const struct log_out *out);
 
 /* ---- state ---------------------------------------------------------------------------------- */
 
 struct log_peer {
-	bool status;		/* answered the current SYNC */
-	bool refused;		/* has promised a higher epoch: promised holds it */
-	bool empty;		/* has no log at all */
+	bool status;  /* answered the SYNC in force */
+	bool refused; /* has promised the epoch `promised` or a higher one already */
 	uint64_t promised;
-	struct log_mark last;	/* durable end of its log */
-	struct log_mark commit;
-	log_nodes voters;
-	uint64_t acked;		/* durable up to this seq, in this epoch */
-	uint64_t best_seq;	/* most it ever said to have durable, to notice a rolled-back disk */
-	uint64_t best_epoch;
+	struct log_mark last; /* durable end of its log */
+	log_nodes voters;     /* after it */
+	uint64_t acked;	      /* durable up to this seq, in this epoch; 0: nothing yet */
+	struct log_mark best; /* the most it ever said to have durable: less means a rolled-back disk */
 };
 
+/* An own proposal, oldest first in the array. */
 struct log_pending {
-	bool used;
-	bool sent;		/* multicast in sent_epoch, not delivered yet */
-	bool accepted;		/* delivered and appended at seq */
+	bool sent;     /* multicast, not delivered yet; it may have been accepted where we were not */
+	bool accepted; /* delivered and appended at seq */
 	uint64_t cookie;
-	uint64_t sent_epoch;
 	uint64_t seq;
 	uint8_t voter_add;
 	uint32_t len_bytes;
@@ -147,82 +144,85 @@ struct log_pending {
 };
 
 struct log_counters {
-	uint64_t messages, malformed, stale, diverged, refused;
-	uint64_t proposals, accepted, committed, epochs, snapshots_sent, snapshots_received, tails_sent;
+	uint64_t messages;   /* delivered */
+	uint64_t malformed;  /* refused whole */
+	uint64_t diverged;   /* acknowledgements or histories whose hash is not ours */
+	uint64_t refused;    /* own proposals not accepted, sent again */
+	uint64_t committed;
+	uint64_t epochs;
+	uint64_t snapshots_sent, snapshots_received, tails_sent;
 };
 
-/* One node's log.  Caller owns the memory; nothing in it points elsewhere but the fields marked. */
+/* One node's log.  Caller owns the memory; sink_arg and, within a call, snap_data are borrowed. */
 struct log {
 	uint8_t self;
-	uint64_t instance;	/* random, one per process life */
-	log_sink sink;		/* borrowed with sink_arg */
+	uint64_t instance; /* random, one per process life */
+	log_sink sink;
 	void *sink_arg;
 	uint64_t now_ms;
 
 	enum log_state state;
-	log_nodes members;	/* of the CPG configuration */
-	bool quorate;		/* votequorum's word; our own majority is asked as well */
-	uint64_t promised;	/* highest epoch promised */
-	uint64_t promise_op;	/* store operation that makes it durable; 0 when it is */
-	uint64_t epoch;		/* current, valid in OPENING and OPEN */
+	bool halted;	   /* our committed history is not the cluster's: take no further part */
+	log_nodes members; /* of the CPG configuration */
+	bool quorate;	   /* votequorum's word; our own majority is asked as well */
 
-	/* the log itself: snapshot at base, entries base+1 .. last in the window */
-	struct log_mark base;	/* everything up to here is only in the snapshot */
-	struct log_mark last;	/* end, as appended */
-	struct log_mark commit;	/* end of what is committed and was handed to the core */
+	/* what this node holds */
+	uint64_t promised;	 /* highest epoch promised */
+	struct log_mark base;	 /* everything up to here is only in the snapshot */
+	struct log_mark last;	 /* end, as appended */
+	struct log_mark commit;	 /* end of what was handed to the core */
 	struct log_mark durable; /* end of what this node has fsynced */
-	struct log_mark acked;	/* end of what this node has told others */
-	log_nodes voters;	/* after the last entry appended */
-	uint64_t voters_seq;	/* entry that changed them last */
+	log_nodes voters;	 /* after last */
 	log_nodes base_voters;
-	bool hole;		/* catching up: entries after last are ours only when the gap is filled */
-	bool installing;
 
-	uint64_t op;		/* last store operation issued */
+	uint64_t op; /* last store operation issued */
 	uint64_t op_durable;
-	uint64_t op_of[LOG_WINDOW]; /* store operation of each entry in the window */
+	uint64_t op_base;	    /* operation that stored base */
+	uint64_t op_of[LOG_WINDOW]; /* operation of each entry in the window */
 
-	/* synchronisation of a new configuration */
-	uint64_t sync_instance, sync_counter; /* names the SYNC in force */
+	/* the SYNC in force: the one delivered last */
+	uint64_t sync_instance, sync_counter;
 	uint8_t sync_leader;
 	uint64_t sync_epoch;
 	uint64_t sync_since_ms;
+	uint64_t sync_op;	/* our promise for it */
+	bool sync_answered;	/* our STATUS was sent */
+	bool sync_decided;	/* leader: EPOCH was sent */
 	uint64_t counter;	/* of own SYNCs */
-	bool sync_answered;
+	uint64_t progress_ms;	/* last sign of progress towards OPEN */
+	uint32_t patience_ms;	/* without progress for so long we send a SYNC ourselves */
 	struct log_peer peers[CL_NODES_MAX + 1];
-	uint8_t donor;
-	struct log_mark epoch_base; /* what the epoch builds on */
-	uint64_t next_seq;	/* sequence number of the next entry delivered in this epoch */
-	struct log_mark seen;	/* end of what was delivered in this epoch, also by a laggard */
 
-	/* sending a snapshot or a tail */
-	log_nodes want_snapshot; /* laggards that need one */
-	log_nodes laggards;	/* members that are not in step yet */
-	const uint8_t *snap_data; /* borrowed from log_snapshot_give() until SNAPSHOT_DROP */
-	size_t snap_len;
-	struct log_mark snap_mark;
-	log_nodes snap_voters;
-	size_t snap_sent;
-	bool snap_taking;
+	/* the epoch, as everybody in the configuration sees it, in step or not */
+	uint64_t epoch;
+	struct log_mark epoch_base; /* what it builds on */
+	struct log_mark seen;	    /* end of what was delivered and accepted */
+	log_nodes seen_voters;	    /* after seen */
+	uint64_t seen_voters_seq;   /* entry that changed them last */
+	uint64_t agreed;	    /* committed by a majority's acknowledgements */
+	uint64_t acked_seq;	    /* what this node has acknowledged */
 
-	/* receiving */
-	bool recv_active;
-	uint8_t recv_from;
+	/* catching up: last is behind seen */
+	bool hole;
+	bool wanted;	      /* our WANT was delivered: ahead is being kept */
+	uint64_t ahead_first; /* entries ahead_first .. seen are in the window, behind the hole */
+	uint64_t want_ms;
+	uint8_t want_donor;
+	size_t recv_have;
 	struct log_mark recv_mark;
-	log_nodes recv_voters;
-	size_t recv_total, recv_have;
-	uint64_t catchup_since_ms;
 
+	const uint8_t *snap_data;
+	size_t snap_len;
 	uint64_t commits_since_snapshot;
 	uint64_t snapshot_every; /* commits between own snapshots */
-	uint64_t last_ack_ms;
 
 	struct log_counters counters;
 	struct log_pending pending[LOG_PENDING_MAX];
-	uint32_t pending_next;
+	uint32_t pending_count;
 	struct log_entry window[LOG_WINDOW];
+	struct log_entry spare;
 	uint8_t recv_data[LOG_SNAPSHOT_MAX];
-	uint8_t out[LOG_MESSAGE_MAX + LOG_ENTRY_MAX];
+	uint8_t out[LOG_MESSAGE_MAX];
 };
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -258,8 +258,8 @@ void log_durable(struct log *log, uint64_t now_ms, uint64_t op);
 /* Call at least every 100 ms. */
 void log_timer(struct log *log, uint64_t now_ms);
 /*
- * Answers LOG_OUT_SNAPSHOT_TAKE: data is the core's state at the commit position; it is
- * borrowed until LOG_OUT_SNAPSHOT_DROP.
+ * Answers LOG_OUT_SNAPSHOT_TAKE from within the sink: data is the core's state with every
+ * LOG_OUT_COMMIT so far applied; it is borrowed until the outer call returns.
  */
 void log_snapshot_give(struct log *log, const void *data, size_t len_bytes);
 
@@ -269,7 +269,7 @@ void log_snapshot_give(struct log *log, const void *data, size_t len_bytes);
  */
 int log_propose(struct log *log, uint64_t now_ms, uint64_t cookie, uint8_t voter_add,
 		const void *bytes, size_t len_bytes);
-/* Withdraws own proposals that were not sent yet (used when a client gives up). */
+/* An own proposal that was not accepted yet is not sent again (it may be on its way, though). */
 void log_withdraw(struct log *log, uint64_t cookie);
 
 /* ---- questions ------------------------------------------------------------------------------ */

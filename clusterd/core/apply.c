@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One committed entry changes the state; then everything that the change made
+ * possible is decided (reconcile), until nothing changes any more.
+ */
+#include "clusterd/core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ROUNDS_MAX 8
+
+static void reconcile(struct core_state *st)
+{
+	unsigned round;
+
+	/* Decisions enable each other (proof, then owner, then start); new effects or traces say so. */
+	for (round = 0; round < ROUNDS_MAX; round++) {
+		uint64_t effects = st->next_effect, traces = st->trace_total;
+		uint16_t i;
+		uint8_t id;
+
+		for (id = 1; id <= CL_NODES_MAX; id++)
+			core_node_reconcile(st, &st->nodes[id]);
+		for (i = 0; i < st->volume_count; i++)
+			core_volume_reconcile(st, i);
+		for (i = 0; i < st->vm_count; i++)
+			core_vm_reconcile(st, i);
+		if (effects == st->next_effect && traces == st->trace_total)
+			break;
+	}
+}
+
+static void vote(struct core_state *st, const struct core_command *cmd)
+{
+	if (st->nodes[cmd->node].state != CORE_NODE_UNUSED)
+		st->nodes[cmd->node].voter = true;
+}
+
+/*
+ * Cluster time never runs ahead of a real clock: the proposer measured delta_ms by its own clock
+ * after it had applied entry seen_seq, and no other TICK counted any of that.
+ */
+static void tick(struct core_state *st, const struct core_command *cmd)
+{
+	if (cmd->seen_seq < st->tick_seq && !CORE_MUTANT(14))
+		return;
+	st->tick_seq = st->applied_seq;
+	st->now_ms += cmd->delta_ms;
+}
+
+void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t len_bytes,
+		struct core_command *scratch, struct core_answer *ret_answer)
+{
+	struct core_command *cmd = scratch;
+
+	memset(ret_answer, 0, sizeof(*ret_answer));
+	st->applied_seq = seq;
+	if (core_command_decode(cmd, data, len_bytes)) {
+		/* Every node refuses it alike. */
+		ret_answer->err = -EBADMSG;
+		core_str_copy(ret_answer->text, sizeof(ret_answer->text), "malformed entry");
+		return;
+	}
+	if (cmd->wall_ms > st->wall_ms)
+		st->wall_ms = cmd->wall_ms;
+	switch (cmd->kind) {
+	case CORE_CMD_MEMBERS:
+		core_node_members(st, cmd->members, cmd->alive);
+		break;
+	case CORE_CMD_HELLO:
+		core_node_hello(st, cmd);
+		break;
+	case CORE_CMD_VOTE:
+		vote(st, cmd);
+		break;
+	case CORE_CMD_TICK:
+		tick(st, cmd);
+		break;
+	case CORE_CMD_RESULT:
+		core_effect_result(st, &cmd->result);
+		break;
+	case CORE_CMD_VM_EXIT:
+		core_vm_exit(st, cmd);
+		break;
+	case CORE_CMD_KEY_LOST:
+		core_node_key_lost(st, cmd);
+		break;
+	case CORE_CMD_CSVD_LOST:
+		core_node_csvd_lost(st, cmd);
+		break;
+	default:
+		core_operator(st, cmd, ret_answer);
+		break;
+	}
+	reconcile(st);
+}
+
+bool core_timer_armed(const struct core_state *st)
+{
+	uint16_t i;
+	uint8_t id;
+
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		const struct core_node *n = &st->nodes[id];
+
+		switch (n->state) {
+		case CORE_NODE_SILENT:
+		case CORE_NODE_LOST:
+		case CORE_NODE_FENCING:
+		case CORE_NODE_FENCED:
+			return true;
+		case CORE_NODE_UNUSED:
+			break;
+		default:
+			if (n->retry_ms > st->now_ms)
+				return true;
+		}
+	}
+	for (i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].state != CORE_VOLUME_UNUSED &&
+		    (st->volumes[i].retry_ms > st->now_ms || st->volumes[i].failed))
+			return true;
+	for (i = 0; i < st->vm_count; i++)
+		if (st->vms[i].state != CORE_VM_UNUSED &&
+		    (st->vms[i].retry_ms > st->now_ms ||
+		     (st->vms[i].failures && st->vms[i].state == CORE_VM_RUNNING)))
+			return true;
+	return false;
+}

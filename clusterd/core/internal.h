@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of the core; nobody else includes it. */
+#ifndef CLUSTERD_CORE_INTERNAL_H
+#define CLUSTERD_CORE_INTERNAL_H
+
+#include "clusterd/core/core.h"
+#include "clusterd/core/mutant.h"
+#include "clusterd/core/text.h"
+#include "clusterd/core/timing.h"
+
+/* state.c */
+void core_trace_add(struct core_state *st, enum core_object object, const char *name,
+		    uint8_t before, uint8_t after, enum core_reason why, uint8_t node, uint64_t n1,
+		    uint64_t n2);
+uint64_t core_job_new(struct core_state *st, uint8_t command, enum core_object object,
+		      uint16_t index, const char *name);
+void core_job_end(struct core_state *st, uint64_t *job, bool done, const char *text);
+void core_job_end_reason(struct core_state *st, uint64_t *job, bool done, enum core_reason why,
+			 uint8_t node, uint64_t n1, uint64_t n2);
+/* A member in good standing, which can carry out effects on VMs and volumes. */
+/* The reason in words, with node names where st is given. */
+void core_reason_render(const struct core_state *st, const struct core_trace *trace, char *text,
+			size_t cap_bytes);
+bool core_node_ok(const struct core_state *st, uint8_t id);
+bool core_node_up(const struct core_state *st, uint8_t id); /* ... and takes new VMs */
+
+/* effect.c */
+struct core_effect *core_effect_new(struct core_state *st, enum core_effect_kind kind, uint8_t node,
+				    uint16_t volume, uint16_t vm);
+/* kind 0, node 0, volume or vm CORE_NONE: any. */
+struct core_effect *core_effect_find(struct core_state *st, uint8_t kind, uint8_t node,
+				     uint16_t volume, uint16_t vm);
+void core_effect_drop(struct core_state *st, struct core_effect *fx);
+void core_effects_drop_vm(struct core_state *st, uint16_t vm);
+void core_effect_result(struct core_state *st, const struct core_result *result);
+
+/* node.c */
+void core_node_set(struct core_state *st, struct core_node *n, uint8_t state, enum core_reason why,
+		   uint8_t node, uint64_t n1, uint64_t n2);
+void core_node_members(struct core_state *st, core_nodes members, core_nodes alive);
+void core_node_hello(struct core_state *st, const struct core_command *cmd);
+void core_node_key_lost(struct core_state *st, const struct core_command *cmd);
+void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd);
+void core_node_result(struct core_state *st, const struct core_effect *fx,
+		      const struct core_result *result);
+/* The present incarnation can neither write nor run: everything it held is free. */
+void core_node_over(struct core_state *st, struct core_node *n, enum core_proof proof,
+		    enum core_reason why, uint64_t n1, uint64_t n2);
+uint8_t core_fence_executor(const struct core_state *st, const struct core_volume *v,
+			    const struct core_node *victim);
+void core_node_reconcile(struct core_state *st, struct core_node *n);
+
+/* volume.c */
+void core_volume_set(struct core_state *st, struct core_volume *v, uint8_t state,
+		     enum core_reason why, uint8_t node, uint64_t n1, uint64_t n2);
+void core_volume_node_over(struct core_state *st, uint16_t index, const struct core_node *n,
+			   enum core_proof proof);
+void core_volume_result(struct core_state *st, const struct core_effect *fx,
+			const struct core_result *result);
+void core_volume_reconcile(struct core_state *st, uint16_t index);
+/* Nodes that may still write to it and are not in good standing. */
+core_nodes core_volume_unproven(const struct core_state *st, const struct core_volume *v);
+
+/* vm.c */
+void core_vm_set(struct core_state *st, struct core_vm *vm, uint8_t state, enum core_reason why,
+		 uint8_t node, uint64_t n1, uint64_t n2);
+void core_vm_why(struct core_vm *vm, enum core_reason why, uint8_t node, uint64_t n1);
+void core_vm_result(struct core_state *st, const struct core_effect *fx,
+		    const struct core_result *result);
+void core_vm_exit(struct core_state *st, const struct core_command *cmd);
+void core_vm_reported(struct core_state *st, uint8_t node, const struct core_command *hello);
+void core_vm_node_lost(struct core_state *st, uint16_t index, uint8_t node);
+void core_vm_node_over(struct core_state *st, uint16_t index, const struct core_node *n);
+void core_vm_reconcile(struct core_state *st, uint16_t index);
+/* Its process at node has ended for good and it should be somewhere: wait, or rest. */
+void core_vm_copy_ended(struct core_state *st, struct core_vm *vm, uint8_t node,
+			enum core_reason why, bool failure, uint64_t n1);
+void core_vm_query(struct core_state *st, struct core_vm *vm, uint8_t node);
+void core_vm_kill(struct core_state *st, struct core_vm *vm, uint8_t node, uint64_t generation);
+static inline uint16_t core_vm_index(const struct core_state *st, const struct core_vm *vm)
+{
+	return (uint16_t)(vm - st->vms);
+}
+
+/* migrate.c */
+int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, bool quick,
+		       bool drain);
+void core_migrate_abort(struct core_state *st, struct core_vm *vm, enum core_reason why,
+			uint8_t node, uint64_t n1);
+void core_migrate_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+			 const struct core_result *result);
+void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, uint8_t seen);
+void core_migrate_reconcile(struct core_state *st, struct core_vm *vm);
+void core_migrate_node_over(struct core_state *st, struct core_vm *vm, const struct core_node *n);
+void core_drain_reconcile(struct core_state *st, struct core_node *n);
+
+/* place.c */
+uint8_t core_place(const struct core_state *st, const struct core_vm *vm, core_nodes except);
+bool core_place_fits(const struct core_state *st, const struct core_vm *vm, uint8_t node);
+/* 0, or why its volumes keep it from starting anywhere now. */
+enum core_reason core_place_volumes(const struct core_state *st, const struct core_vm *vm,
+				    uint8_t *ret_node);
+
+/* operator.c */
+void core_operator(struct core_state *st, const struct core_command *cmd,
+		   struct core_answer *ret_answer);
+
+#endif

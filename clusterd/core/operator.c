@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Operators' commands: checked against the state at their place in the log, so
+ * that every node gives the same answer.  A refusal changes nothing and says what, where, what
+ * was seen and what is allowed.
+ */
+#include "clusterd/core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define REFUSE(ans, code, ...)                                                                     \
+	do {                                                                                       \
+		(ans)->err = -(code);                                                              \
+		core_text_join((ans)->text, sizeof((ans)->text), __VA_ARGS__, NULL);               \
+		return;                                                                            \
+	} while (0)
+
+static void op_init(struct core_state *st, const struct core_command *cmd, struct core_answer *ans)
+{
+	struct core_node *n;
+
+	if (st->name[0])
+		REFUSE(ans, EEXIST, "cluster ", st->name, " exists already");
+	if (!cl_name_valid(cmd->name) || !cl_name_valid(cmd->target) || cmd->node == 0 ||
+	    cmd->node > CL_NODES_MAX)
+		REFUSE(ans, EINVAL, "a cluster needs a name, and its first node a name and an id");
+	core_str_copy(st->name, sizeof(st->name), cmd->name);
+	memcpy(st->uuid, cmd->uuid, sizeof(st->uuid));
+	st->timing = cmd->timing;
+	if (!st->timing.freeze_kill_ms)
+		st->timing.freeze_kill_ms = CORE_FREEZE_KILL_MS;
+	if (!st->timing.takeover_ms)
+		st->timing.takeover_ms = CORE_TAKEOVER_MS;
+	if (!st->timing.silent_ms)
+		st->timing.silent_ms = CORE_SILENT_MS;
+	if (!st->timing.retry_ms)
+		st->timing.retry_ms = CORE_RETRY_MS;
+	if (!CORE_TIMING_SAFE(&st->timing)) /* never shorter than safe */
+		st->timing.takeover_ms =
+			st->timing.freeze_kill_ms + CORE_KILL_EXEC_MS + CORE_SKEW_MS;
+	n = &st->nodes[cmd->node];
+	n->id = cmd->node;
+	n->voter = true;
+	core_str_copy(n->name, sizeof(n->name), cmd->target);
+	core_str_copy(n->address, sizeof(n->address), cmd->address);
+	core_str_copy(n->vm_address, sizeof(n->vm_address), cmd->vm_address);
+	core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 0, 1, CORE_WHY_CREATED, cmd->node, 0, 0);
+	core_node_set(st, n, CORE_NODE_NEW, CORE_WHY_NODE_ADDED, 0, 0, 0);
+}
+
+static void op_node_add(struct core_state *st, const struct core_command *cmd,
+			struct core_answer *ans)
+{
+	uint8_t id = cmd->node;
+	struct core_node *n;
+
+	if (!cl_name_valid(cmd->name))
+		REFUSE(ans, EINVAL, "node: that is no name: 1 to 63 of A-Z a-z 0-9 . _ -");
+	n = (struct core_node *)core_node_find(st, cmd->name);
+	if (n && n->state == CORE_NODE_NEW && core_str_equal(n->address, cmd->address) &&
+	    (!id || id == n->id))
+		return; /* asked again: a join that was cut off */
+	if (n)
+		REFUSE(ans, EEXIST, "node ", cmd->name, ": there is one of this name already");
+	for (uint8_t i = 1; i <= CL_NODES_MAX && !id; i++)
+		if (st->nodes[i].state == CORE_NODE_UNUSED)
+			id = i;
+	if (!id || id > CL_NODES_MAX || st->nodes[id].state != CORE_NODE_UNUSED)
+		REFUSE(ans, ENOSPC, "node ", cmd->name, ": no node id is free (16 at most)");
+	n = &st->nodes[id];
+	memset(n, 0, sizeof(*n));
+	n->id = id;
+	core_str_copy(n->name, sizeof(n->name), cmd->name);
+	core_str_copy(n->address, sizeof(n->address), cmd->address);
+	core_str_copy(n->vm_address, sizeof(n->vm_address), cmd->vm_address);
+	core_node_set(st, n, CORE_NODE_NEW, CORE_WHY_NODE_ADDED, 0, 0, 0);
+}
+
+static void op_node_pause(struct core_state *st, struct core_node *n, const struct core_command *cmd,
+			  struct core_answer *ans)
+{
+	if (n->pause && (n->drain || !cmd->drain)) {
+		/* Already so, or on the way: the job that runs is the answer. */
+		ans->job = n->job;
+		return;
+	}
+	n->pause = true;
+	n->drain = cmd->drain;
+	n->failback = false;
+	core_job_end(st, &n->job, false, "replaced by a later command");
+	if (!cmd->drain) {
+		if (core_node_ok(st, n->id))
+			core_node_set(st, n, CORE_NODE_PAUSED, CORE_WHY_PAUSED, 0, 0, 0);
+		return;
+	}
+	n->job = core_job_new(st, cmd->kind, CORE_OBJECT_NODE, n->id, n->name);
+	ans->job = n->job;
+	for (uint16_t i = 0; i < st->vm_count; i++)
+		st->vms[i].migration.no_live = false;
+	if (core_node_ok(st, n->id))
+		core_node_set(st, n, CORE_NODE_DRAINING, CORE_WHY_PAUSED, 0, 0, 0);
+	else
+		core_job_end(st, &n->job, true, "the node is not up; it will be drained when it is");
+}
+
+static void op_node_resume(struct core_state *st, struct core_node *n,
+			   const struct core_command *cmd, struct core_answer *ans)
+{
+	n->pause = n->drain = false;
+	core_job_end(st, &n->job, false, "the node was resumed");
+	if (core_node_ok(st, n->id))
+		core_node_set(st, n, CORE_NODE_UP, CORE_WHY_RESUMED, 0, 0, 0);
+	if (cmd->failback) {
+		n->failback = true;
+		n->job = core_job_new(st, cmd->kind, CORE_OBJECT_NODE, n->id, n->name);
+		ans->job = n->job;
+	} else {
+		for (uint16_t i = 0; i < st->vm_count; i++)
+			if (st->vms[i].home == n->id)
+				st->vms[i].home = 0;
+	}
+}
+
+static void op_node(struct core_state *st, const struct core_command *cmd, struct core_answer *ans)
+{
+	struct core_node *n = (struct core_node *)core_node_find(st, cmd->name);
+
+	if (!n)
+		REFUSE(ans, ENOENT, "node ", cmd->name, ": there is no such node");
+	switch (cmd->kind) {
+	case CORE_CMD_NODE_PAUSE:
+		op_node_pause(st, n, cmd, ans);
+		break;
+	case CORE_CMD_NODE_RESUME:
+		op_node_resume(st, n, cmd, ans);
+		break;
+	case CORE_CMD_NODE_CONFIRM:
+		if (n->state != CORE_NODE_LOST && n->state != CORE_NODE_FENCING)
+			REFUSE(ans, EINVAL, "node ", n->name, " is ", core_node_state_name(n->state),
+			       ": only a node that is lost or being fenced can be confirmed dead");
+		core_node_over(st, n, CORE_PROOF_OPERATOR, CORE_WHY_PROOF_OPERATOR, 0, 0);
+		break;
+	}
+}
+
+static void op_volume_add(struct core_state *st, const struct core_command *cmd,
+			  struct core_answer *ans)
+{
+	struct core_volume *v = NULL;
+	bool up = false;
+	uint16_t i;
+
+	if (!cl_name_valid(cmd->name))
+		REFUSE(ans, EINVAL, "volume: that is no name: 1 to 63 of A-Z a-z 0-9 . _ -");
+	if (core_volume_find(st, cmd->name, NULL))
+		REFUSE(ans, EEXIST, "volume ", cmd->name, ": there is one of this name already");
+	for (i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].state != CORE_VOLUME_UNUSED &&
+		    core_str_equal(st->volumes[i].lun, cmd->lun))
+			REFUSE(ans, EBUSY, "volume ", cmd->name, ": LUN ", cmd->lun,
+			       " is volume ", st->volumes[i].name, " already");
+	for (i = 1; i <= CL_NODES_MAX; i++)
+		up |= core_node_ok(st, (uint8_t)i);
+	if (!up)
+		REFUSE(ans, EHOSTDOWN, "volume ", cmd->name, ": no node is up");
+	for (i = 0; i < CORE_VOLUMES_MAX && !v; i++)
+		if (i == st->volume_count || st->volumes[i].state == CORE_VOLUME_UNUSED)
+			v = &st->volumes[i];
+	if (!v || !cmd->lun[0])
+		REFUSE(ans, v ? EINVAL : ENOSPC, "volume ", cmd->name,
+		       v ? ": --lun is missing" : ": there are 16 volumes already");
+	i = (uint16_t)(v - st->volumes);
+	if (i == st->volume_count)
+		st->volume_count++;
+	memset(v, 0, sizeof(*v));
+	core_str_copy(v->name, sizeof(v->name), cmd->name);
+	core_str_copy(v->lun, sizeof(v->lun), cmd->lun);
+	memcpy(v->uuid, cmd->uuid, sizeof(v->uuid));
+	v->force = cmd->force;
+	core_volume_set(st, v, CORE_VOLUME_ADDING, CORE_WHY_OPERATOR, 0, 0, 0);
+	v->job = core_job_new(st, cmd->kind, CORE_OBJECT_VOLUME, i, v->name);
+	ans->job = v->job;
+}
+
+static void op_volume_move(struct core_state *st, const struct core_command *cmd,
+			   struct core_answer *ans)
+{
+	uint16_t index;
+	struct core_volume *v = (struct core_volume *)core_volume_find(st, cmd->name, &index);
+	const struct core_node *n = core_node_find(st, cmd->target);
+
+	if (!v)
+		REFUSE(ans, ENOENT, "volume ", cmd->name, ": there is no such volume");
+	if (!n)
+		REFUSE(ans, ENOENT, "node ", cmd->target, ": there is no such node");
+	if (v->state != CORE_VOLUME_ACTIVE || v->want)
+		REFUSE(ans, EBUSY, "volume ", v->name, " is ",
+		       v->want ? "being moved" : core_volume_state_name(v->state),
+		       ": only an active volume can be moved");
+	if (v->owner == n->id)
+		REFUSE(ans, EALREADY, "volume ", v->name, ": node ", n->name, " owns it already");
+	if (!core_node_ok(st, n->id) || !(v->attached & CORE_NODE_BIT(n->id)))
+		REFUSE(ans, EHOSTDOWN, "node ", n->name, " is ", core_node_state_name(n->state),
+		       core_node_ok(st, n->id) ? " and does not have the volume attached" :
+						 ": it cannot own a volume");
+	v->want = n->id;
+	core_job_end(st, &v->job, false, "replaced by a later command");
+	v->job = core_job_new(st, cmd->kind, CORE_OBJECT_VOLUME, index, v->name);
+	ans->job = v->job;
+}
+
+static void op_vm_create(struct core_state *st, const struct core_command *cmd,
+			 struct core_answer *ans)
+{
+	const struct core_vm_config *c = &cmd->vm;
+	uint16_t volumes[CORE_DISKS_MAX];
+	struct core_vm *vm = NULL;
+	uint16_t i, k, d;
+
+	if (!cl_name_valid(c->name))
+		REFUSE(ans, EINVAL, "vm: that is no name: 1 to 63 of A-Z a-z 0-9 . _ -");
+	if (core_vm_find(st, c->name, NULL))
+		REFUSE(ans, EEXIST, "vm ", c->name, ": there is one of this name already");
+	if (!c->memory_mib || !c->cpus || c->cpus > 64 || c->disk_count > CORE_DISKS_MAX ||
+	    c->net_count > CORE_NETS_MAX || !c->kernel[0])
+		REFUSE(ans, EINVAL, "vm ", c->name,
+		       ": memory, 1 to 64 CPUs, a kernel, at most 4 disks and 2 networks are needed");
+	for (d = 0; d < c->disk_count; d++) {
+		volumes[d] = CORE_NONE;
+		if (!cmd->volume_names[d][0])
+			continue;
+		if (!core_volume_find(st, cmd->volume_names[d], &volumes[d]))
+			REFUSE(ans, ENOENT, "vm ", c->name, ": volume ", cmd->volume_names[d],
+			       ": there is no such volume");
+		if (st->volumes[volumes[d]].state == CORE_VOLUME_ADDING)
+			REFUSE(ans, EBUSY, "vm ", c->name, ": volume ", cmd->volume_names[d],
+			       " is still being added");
+		if (!c->disks[d].path[0] || strstr(c->disks[d].path, "..") ||
+		    c->disks[d].path[0] == '/' || c->disks[d].path[0] == '.')
+			REFUSE(ans, EINVAL, "vm ", c->name, ": disk ", c->disks[d].path,
+			       ": a path below the volume is needed, without ..");
+		for (i = 0; i < st->vm_count; i++)
+			for (k = 0; st->vms[i].state != CORE_VM_UNUSED &&
+				    k < st->vms[i].config.disk_count;
+			     k++)
+				if (st->vms[i].config.disks[k].volume == volumes[d] &&
+				    core_str_equal(st->vms[i].config.disks[k].path, c->disks[d].path))
+					REFUSE(ans, EBUSY, "vm ", c->name, ": disk ",
+					       c->disks[d].path, " belongs to VM ",
+					       st->vms[i].config.name);
+	}
+	for (i = 0; i < CORE_VMS_MAX && !vm; i++)
+		if (i == st->vm_count || st->vms[i].state == CORE_VM_UNUSED)
+			vm = &st->vms[i];
+	if (!vm)
+		REFUSE(ans, ENOSPC, "vm ", c->name, ": there are 256 VMs already");
+	i = (uint16_t)(vm - st->vms);
+	if (i == st->vm_count)
+		st->vm_count++;
+	memset(vm, 0, sizeof(*vm));
+	vm->config = *c;
+	for (d = 0; d < c->disk_count; d++) {
+		vm->config.disks[d].volume = volumes[d];
+		vm->config.disks[d].created = false;
+	}
+	core_vm_set(st, vm, CORE_VM_CREATING, CORE_WHY_OPERATOR, 0, 0, 0);
+	vm->job = core_job_new(st, cmd->kind, CORE_OBJECT_VM, i, c->name);
+	ans->job = vm->job;
+}
+
+static void vm_job(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
+		   struct core_answer *ans)
+{
+	core_job_end(st, &vm->job, false, "replaced by a later command");
+	vm->job = core_job_new(st, cmd->kind, CORE_OBJECT_VM, core_vm_index(st, vm), vm->config.name);
+	ans->job = vm->job;
+}
+
+static void op_vm_start(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
+			struct core_answer *ans)
+{
+	const struct core_node *n = NULL;
+
+	if (cmd->target[0]) {
+		n = core_node_find(st, cmd->target);
+		if (!n)
+			REFUSE(ans, ENOENT, "node ", cmd->target, ": there is no such node");
+		if (!core_node_up(st, n->id))
+			REFUSE(ans, EHOSTDOWN, "node ", n->name, " is ",
+			       core_node_state_name(n->state), ": it takes no VMs");
+		if (!core_place_fits(st, vm, n->id))
+			REFUSE(ans, ENOMEM, "node ", n->name,
+			       ": not enough free memory, or a volume of the VM is not attached");
+	}
+	if (vm->state == CORE_VM_CREATING)
+		REFUSE(ans, EBUSY, "vm ", vm->config.name, " is still being created");
+	if (vm->run && vm->state != CORE_VM_FAILED) {
+		if (vm->state == CORE_VM_RUNNING)
+			REFUSE(ans, EALREADY, "vm ", vm->config.name, " runs already, on node ",
+			       st->nodes[vm->node].name);
+		if (!vm->job)
+			vm_job(st, vm, cmd, ans);
+		ans->job = vm->job;
+		return;
+	}
+	vm->run = true;
+	vm->force = false;
+	vm->failures = 0;
+	vm->avoid = 0;
+	vm->prefer = n ? n->id : 0;
+	vm_job(st, vm, cmd, ans);
+	if (vm->state == CORE_VM_FAILED) {
+		vm->retry_ms = 0;
+		core_vm_set(st, vm, CORE_VM_WAITING, CORE_WHY_OPERATOR, 0, 0, 0);
+	}
+}
+
+static void op_vm_stop(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
+		       struct core_answer *ans)
+{
+	struct core_migration *m = &vm->migration;
+
+	if (vm->state == CORE_VM_CREATING)
+		REFUSE(ans, EBUSY, "vm ", vm->config.name, " is still being created");
+	if (vm->state == CORE_VM_STOPPED)
+		REFUSE(ans, EALREADY, "vm ", vm->config.name, " is stopped already");
+	vm->run = false;
+	vm->force |= cmd->force;
+	vm_job(st, vm, cmd, ans);
+	if (vm->state == CORE_VM_FAILED) {
+		core_vm_set(st, vm, CORE_VM_STOPPED, CORE_WHY_OPERATOR, 0, 0, 0);
+		core_job_end(st, &vm->job, true, "it was not running");
+	}
+	if (cmd->force && vm->state == CORE_VM_LIVE &&
+	    (m->phase == CORE_MIG_INCOMING || m->phase == CORE_MIG_COPY))
+		core_migrate_abort(st, vm, CORE_WHY_MIG_CANCELLED, vm->node, 0);
+}
+
+static void op_vm_migrate(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
+			  struct core_answer *ans)
+{
+	const struct core_node *n = NULL;
+	uint8_t target;
+	bool quick = cmd->method == CORE_METHOD_QUICK;
+	int err;
+
+	if (vm->state != CORE_VM_RUNNING || !vm->run)
+		REFUSE(ans, EBUSY, "vm ", vm->config.name, " is ", core_vm_state_name(vm->state),
+		       ": only a running VM can be migrated");
+	if (!core_node_ok(st, vm->node))
+		REFUSE(ans, EHOSTDOWN, "vm ", vm->config.name, ": its node ", st->nodes[vm->node].name,
+		       " is ", core_node_state_name(st->nodes[vm->node].state));
+	if (vm->copies != CORE_NODE_BIT(vm->node))
+		REFUSE(ans, EBUSY, "vm ", vm->config.name,
+		       ": what is left of its last migration is still being removed");
+	if (cmd->target[0]) {
+		n = core_node_find(st, cmd->target);
+		if (!n)
+			REFUSE(ans, ENOENT, "node ", cmd->target, ": there is no such node");
+		if (n->id == vm->node)
+			REFUSE(ans, EALREADY, "vm ", vm->config.name, " is on node ", n->name,
+			       " already");
+		if (!core_node_up(st, n->id))
+			REFUSE(ans, EHOSTDOWN, "node ", n->name, " is ",
+			       core_node_state_name(n->state), ": it takes no VMs");
+		if (!core_place_fits(st, vm, n->id))
+			REFUSE(ans, ENOMEM, "node ", n->name,
+			       ": not enough free memory, or a volume of the VM is not attached");
+		target = n->id;
+	} else {
+		target = core_place(st, vm, CORE_NODE_BIT(vm->node));
+	}
+	if (!target)
+		REFUSE(ans, ENOMEM, "vm ", vm->config.name,
+		       ": no other node is up with enough free memory and its volumes attached");
+	if (quick && (!vm->config.disk_count || vm->config.disks[0].volume == CORE_NONE))
+		REFUSE(ans, EINVAL, "vm ", vm->config.name,
+		       ": its first disk is on no volume, so there is no place to save it to");
+	err = core_migrate_start(st, vm, target, quick, false);
+	if (err)
+		REFUSE(ans, -err, "too much is going on; try again");
+	vm->home = 0;
+	vm->migration.job = core_job_new(st, cmd->kind, CORE_OBJECT_VM, core_vm_index(st, vm),
+					 vm->config.name);
+	ans->job = vm->migration.job;
+}
+
+static void op_vm(struct core_state *st, const struct core_command *cmd, struct core_answer *ans)
+{
+	struct core_vm *vm = (struct core_vm *)core_vm_find(st, cmd->name, NULL);
+	struct core_migration *m;
+
+	if (!vm)
+		REFUSE(ans, ENOENT, "vm ", cmd->name, ": there is no such VM");
+	m = &vm->migration;
+	if (vm->state == CORE_VM_DELETING) {
+		if (cmd->kind != CORE_CMD_VM_DELETE)
+			REFUSE(ans, EBUSY, "vm ", cmd->name, " is being deleted");
+		ans->job = vm->job;
+		return;
+	}
+	switch (cmd->kind) {
+	case CORE_CMD_VM_START:
+		op_vm_start(st, vm, cmd, ans);
+		break;
+	case CORE_CMD_VM_STOP:
+		op_vm_stop(st, vm, cmd, ans);
+		break;
+	case CORE_CMD_VM_DELETE:
+		if (vm->state != CORE_VM_STOPPED && vm->state != CORE_VM_FAILED &&
+		    vm->state != CORE_VM_CREATING)
+			REFUSE(ans, EBUSY, "vm ", cmd->name, " is ", core_vm_state_name(vm->state),
+			       ": stop it first");
+		vm->run = false;
+		vm_job(st, vm, cmd, ans);
+		core_vm_set(st, vm, CORE_VM_DELETING, CORE_WHY_OPERATOR, 0, 0, 0);
+		break;
+	case CORE_CMD_VM_MIGRATE:
+		op_vm_migrate(st, vm, cmd, ans);
+		break;
+	case CORE_CMD_VM_CANCEL:
+		if (vm->state != CORE_VM_LIVE ||
+		    (m->phase != CORE_MIG_INCOMING && m->phase != CORE_MIG_COPY))
+			REFUSE(ans, EINVAL, "vm ", cmd->name, " is ",
+			       vm->state == CORE_VM_LIVE ? core_migration_phase_name(m->phase) :
+							   core_vm_state_name(vm->state),
+			       ": only a live migration that is not committed can be cancelled");
+		core_migrate_abort(st, vm, CORE_WHY_MIG_CANCELLED, vm->node, 0);
+		break;
+	}
+}
+
+void core_operator(struct core_state *st, const struct core_command *cmd,
+		   struct core_answer *ret_answer)
+{
+	if (cmd->kind != CORE_CMD_INIT && !st->name[0])
+		REFUSE(ret_answer, EINVAL, "there is no cluster yet");
+	switch (cmd->kind) {
+	case CORE_CMD_INIT:
+		op_init(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_NODE_ADD:
+		op_node_add(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_NODE_PAUSE:
+	case CORE_CMD_NODE_RESUME:
+	case CORE_CMD_NODE_CONFIRM:
+		op_node(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_VOLUME_ADD:
+		op_volume_add(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_VOLUME_MOVE:
+		op_volume_move(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_VM_CREATE:
+		op_vm_create(st, cmd, ret_answer);
+		break;
+	default:
+		op_vm(st, cmd, ret_answer);
+		break;
+	}
+}

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VM's life.
+ *
+ * `copies` is the set of nodes where a process of the VM may exist: a bit is set
+ * by the entry that issues the effect which may create the process, and cleared
+ * only by a result that says that there is none, by the process's own exit, or by the proof that
+ * the node's incarnation is over.  A start needs copies to be empty.  That is the whole of "never
+ * twice"; everything else here is bookkeeping.
+ *
+ *   CREATING -> STOPPED -> WAITING -> STARTING -> RUNNING -> STOPPING -> STOPPED
+ *                  ^          ^            |        |  |
+ *                  |          +------------+--------+  +-> LIVE / QUICK (migrate.c)
+ *                  |          |  failed, lost          +-> UNKNOWN (asked, or its node awaits proof)
+ *                  +- FAILED <+  too often
+ */
+#include "clusterd/core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+void core_vm_set(struct core_state *st, struct core_vm *vm, uint8_t state, enum core_reason why,
+		 uint8_t node, uint64_t n1, uint64_t n2)
+{
+	core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, state, why, node, n1, n2);
+	vm->since_ms = st->now_ms;
+	vm->changed_seq = st->applied_seq;
+	vm->state = state;
+	core_vm_why(vm, why, node, n1);
+}
+
+void core_vm_why(struct core_vm *vm, enum core_reason why, uint8_t node, uint64_t n1)
+{
+	vm->reason = (uint8_t)why;
+	vm->reason_node = node;
+	vm->reason_number = n1;
+}
+
+void core_vm_query(struct core_state *st, struct core_vm *vm, uint8_t node)
+{
+	uint16_t index = core_vm_index(st, vm);
+
+	if (!core_effect_find(st, CORE_FX_VM_QUERY, node, CORE_NONE, index))
+		core_effect_new(st, CORE_FX_VM_QUERY, node, CORE_NONE, index);
+}
+
+void core_vm_kill(struct core_state *st, struct core_vm *vm, uint8_t node, uint64_t generation)
+{
+	uint16_t index = core_vm_index(st, vm);
+	struct core_effect *fx;
+
+	if (core_effect_find(st, CORE_FX_VM_KILL, node, CORE_NONE, index))
+		return;
+	fx = core_effect_new(st, CORE_FX_VM_KILL, node, CORE_NONE, index);
+	if (fx)
+		fx->generation = generation;
+}
+
+/* What it should do now that no process at node is left. */
+static void vm_rest(struct core_state *st, struct core_vm *vm, enum core_reason why, uint8_t node,
+		    uint64_t n1)
+{
+	memset(&vm->migration, 0, offsetof(struct core_migration, job));
+	core_job_end_reason(st, &vm->migration.job, false, why, node, n1, 0);
+	vm->exited = false;
+	if (vm->run) {
+		core_vm_set(st, vm, CORE_VM_WAITING, why, node, n1, vm->failures);
+		return;
+	}
+	vm->saved = false;
+	core_vm_set(st, vm, CORE_VM_STOPPED, why, node, n1, 0);
+	core_job_end_reason(st, &vm->job, true, why, node, n1, 0);
+}
+
+void core_vm_copy_ended(struct core_state *st, struct core_vm *vm, uint8_t node,
+			enum core_reason why, bool failure, uint64_t n1)
+{
+	vm->copies &= (core_nodes)~CORE_NODE_BIT(node);
+	if (failure && vm->run) {
+		vm->failures++;
+		vm->avoid = node;
+		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		if (vm->failures >= CORE_VM_TRIES) {
+			memset(&vm->migration, 0, offsetof(struct core_migration, job));
+			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state, why,
+				       node, n1, vm->failures);
+			core_job_end_reason(st, &vm->migration.job, false, why, node, n1, 0);
+			core_job_end_reason(st, &vm->job, false, why, node, n1, vm->failures);
+			vm->exited = false;
+			core_vm_set(st, vm, CORE_VM_FAILED, CORE_WHY_VM_GAVE_UP, node, vm->failures, 0);
+			return;
+		}
+	}
+	vm_rest(st, vm, why, node, n1);
+}
+
+/* ---- create and delete ---------------------------------------------------------------------- */
+
+static void disk_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+			const struct core_result *result)
+{
+	struct core_disk *disk = &vm->config.disks[fx->disk];
+	char text[CORE_TEXT_MAX];
+
+	if (fx->kind == CORE_FX_DISK_DELETE) {
+		if (result->outcome == CL_DONE) {
+			disk->created = false;
+			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+				       CORE_WHY_DISK_DELETED, fx->node, fx->disk, 0);
+		} else {
+			vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		}
+		return;
+	}
+	if (vm->state != CORE_VM_CREATING) {
+		/* Deleted meanwhile: whatever is there is ours. */
+		disk->created |= result->outcome != CL_FAILED;
+		return;
+	}
+	switch (result->outcome) {
+	case CL_DONE:
+		disk->created = true;
+		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+			       CORE_WHY_DISK_CREATED, fx->node, fx->disk, 0);
+		break;
+	case CL_FAILED:
+		core_text_join(text, sizeof(text), "disk ", disk->path, ": ",
+			       result->text[0] ? result->text : "could not be created", NULL);
+		core_job_end(st, &vm->job, false, text);
+		core_vm_set(st, vm, CORE_VM_DELETING, CORE_WHY_DISK_FAILED, fx->node, fx->disk,
+			    result->code);
+		break;
+	default:
+		vm->again = true;
+		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		break;
+	}
+}
+
+/* One disk at a time, at its volume's owner; true when all are done. */
+static bool disks_step(struct core_state *st, uint16_t index, enum core_effect_kind kind)
+{
+	struct core_vm *vm = &st->vms[index];
+	uint8_t i;
+
+	for (i = 0; i < vm->config.disk_count; i++) {
+		struct core_disk *disk = &vm->config.disks[i];
+		struct core_volume *v;
+		struct core_effect *fx;
+
+		if (disk->volume == CORE_NONE)
+			continue;
+		if (kind == CORE_FX_DISK_CREATE ? (disk->created || !disk->size_bytes) : !disk->created)
+			continue;
+		v = &st->volumes[disk->volume];
+		if (st->now_ms < vm->retry_ms || core_effect_find(st, 0, 0, CORE_NONE, index))
+			return false;
+		if (v->state != CORE_VOLUME_ACTIVE || !core_node_ok(st, v->owner)) {
+			core_vm_why(vm, CORE_WHY_VM_WAIT_VOLUME, 0, 0);
+			return false;
+		}
+		fx = core_effect_new(st, kind, v->owner, disk->volume, index);
+		if (fx) {
+			fx->disk = i;
+			fx->flags = vm->again ? CORE_FLAG_AGAIN : 0;
+			vm->again = false;
+		}
+		return false;
+	}
+	return true;
+}
+
+/* ---- start, stop ---------------------------------------------------------------------------- */
+
+static void start_reconcile(struct core_state *st, uint16_t index)
+{
+	struct core_vm *vm = &st->vms[index];
+	core_nodes avoid = vm->avoid ? CORE_NODE_BIT(vm->avoid) : 0;
+	enum core_reason why;
+	struct core_effect *fx;
+	uint8_t node;
+
+	if (vm->copies && !CORE_MUTANT(7)) {
+		node = (uint8_t)(__builtin_ctz(vm->copies) + 1);
+		if (core_node_ok(st, node)) {
+			core_vm_kill(st, vm, node, vm->generation_last);
+			core_vm_why(vm, CORE_WHY_VM_WAIT_COPY, node, 0);
+		} else {
+			core_vm_why(vm, CORE_WHY_VM_WAIT_FENCE, node, 0);
+		}
+		return;
+	}
+	if (st->now_ms < vm->retry_ms) {
+		if (vm->node && st->nodes[vm->node].over)
+			core_vm_why(vm, CORE_WHY_VM_WAIT_HOLD, vm->node, vm->retry_ms - st->now_ms);
+		return;
+	}
+	why = core_place_volumes(st, vm, &node);
+	if (why) {
+		core_vm_why(vm, why, node, 0);
+		return;
+	}
+	if (vm->prefer && core_node_up(st, vm->prefer) && core_place_fits(st, vm, vm->prefer))
+		node = vm->prefer;
+	else
+		node = core_place(st, vm, avoid);
+	if (!node && avoid)
+		node = core_place(st, vm, 0);
+	if (!node) {
+		core_vm_why(vm, CORE_WHY_VM_NO_ROOM, 0, vm->config.memory_mib);
+		return;
+	}
+	fx = core_effect_new(st, CORE_FX_VM_START, node, CORE_NONE, index);
+	if (!fx)
+		return;
+	if (!CORE_MUTANT(8))
+		vm->generation_last++;
+	vm->generation = vm->generation_last;
+	vm->node = node;
+	vm->prefer = 0;
+	vm->exited = false;
+	vm->copies |= CORE_NODE_BIT(node);
+	fx->generation = vm->generation;
+	core_vm_set(st, vm, CORE_VM_STARTING, CORE_WHY_VM_PLACED, node, vm->generation,
+		    st->nodes[node].memory_mib - core_node_used_mib(st, node));
+}
+
+static void stop_start(struct core_state *st, uint16_t index)
+{
+	struct core_vm *vm = &st->vms[index];
+	struct core_effect *fx = core_effect_new(st, CORE_FX_VM_STOP, vm->node, CORE_NONE, index);
+
+	if (!fx)
+		return;
+	fx->generation = vm->generation;
+	fx->flags = vm->force ? CORE_FLAG_FORCE : 0;
+	core_vm_set(st, vm, CORE_VM_STOPPING, CORE_WHY_OPERATOR, vm->node, 0, 0);
+}
+
+/* It runs, as far as one can know. */
+static void vm_running(struct core_state *st, struct core_vm *vm, enum core_reason why)
+{
+	core_vm_set(st, vm, CORE_VM_RUNNING, why, vm->node, vm->generation, 0);
+	if (vm->run)
+		core_job_end_reason(st, &vm->job, true, why, vm->node, vm->generation, 0);
+}
+
+static void process_ended(struct core_state *st, struct core_vm *vm, uint8_t node, uint8_t exit)
+{
+	switch (exit) {
+	case CORE_EXIT_SHUTDOWN:
+		vm->run = false;
+		core_vm_copy_ended(st, vm, node, CORE_WHY_VM_SHUTDOWN, false, 0);
+		break;
+	case CORE_EXIT_RESET:
+		core_vm_copy_ended(st, vm, node, CORE_WHY_VM_RESET, false, 0);
+		break;
+	default:
+		core_vm_copy_ended(st, vm, node, CORE_WHY_VM_DIED, true, exit);
+		break;
+	}
+}
+
+static void start_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+			 const struct core_result *result)
+{
+	if (vm->state != CORE_VM_STARTING || vm->generation != fx->generation)
+		return;
+	switch (result->outcome) {
+	case CL_DONE:
+		if (vm->exited) {
+			process_ended(st, vm, fx->node, vm->exit);
+			break;
+		}
+		vm_running(st, vm, CORE_WHY_VM_STARTED);
+		break;
+	case CL_FAILED:
+		if (vm->job && result->text[0] && vm->failures + 1u >= CORE_VM_TRIES && vm->run)
+			core_job_end(st, &vm->job, false, result->text);
+		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_START_FAILED, true, result->code);
+		break;
+	default:
+		if (CORE_MUTANT(9)) { /* planted: unknown taken for failed */
+			core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_START_FAILED, true, 0);
+			break;
+		}
+		core_vm_set(st, vm, CORE_VM_UNKNOWN, CORE_WHY_VM_START_UNKNOWN, fx->node, 0, 0);
+		core_vm_query(st, vm, fx->node);
+		break;
+	}
+}
+
+static void stop_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+			const struct core_result *result)
+{
+	if (vm->state != CORE_VM_STOPPING || vm->generation != fx->generation)
+		return;
+	switch (result->outcome) {
+	case CL_DONE:
+		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_STOPPED, false, 0);
+		break;
+	case CL_FAILED:
+		if (vm->force) {
+			vm->retry_ms = st->now_ms + st->timing.retry_ms;
+			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+				       CORE_WHY_VM_STOP_FAILED, fx->node, result->code, 0);
+			break;
+		}
+		/* The guest did not listen: it stays, and the operator hears so. */
+		vm->run = true;
+		core_job_end(st, &vm->job, false,
+			     result->text[0] ? result->text : "the guest did not shut down: use --force");
+		vm_running(st, vm, CORE_WHY_VM_STOP_FAILED);
+		break;
+	default:
+		core_vm_set(st, vm, CORE_VM_UNKNOWN, CORE_WHY_VM_STOP_FAILED, fx->node, 0, 0);
+		core_vm_query(st, vm, fx->node);
+		break;
+	}
+}
+
+static void query_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+			 const struct core_result *result)
+{
+	uint8_t seen = (uint8_t)result->values[0];
+
+	if (result->outcome != CL_DONE) {
+		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		return;
+	}
+	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
+		core_migrate_seen(st, vm, fx->node, seen);
+		return;
+	}
+	if (vm->state != CORE_VM_UNKNOWN || vm->node != fx->node)
+		return;
+	switch (seen) {
+	case CORE_SEEN_NONE:
+		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_HOST_MISSING, vm->run, 0);
+		break;
+	case CORE_SEEN_RUNNING:
+	case CORE_SEEN_PAUSED:
+		if (result->values[1] == vm->generation)
+			vm_running(st, vm, CORE_WHY_VM_HOST_BACK);
+		else
+			core_vm_kill(st, vm, fx->node, vm->generation);
+		break;
+	default:
+		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		break;
+	}
+}
+
+static void kill_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+			const struct core_result *result)
+{
+	if (result->outcome != CL_DONE) {
+		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		return;
+	}
+	/* A kill of an old generation says nothing of a newer copy on the same node. */
+	if ((vm->node == fx->node && fx->generation < vm->generation &&
+	     vm->state != CORE_VM_WAITING && vm->state != CORE_VM_STOPPED) ||
+	    (vm->migration.target == fx->node && vm->migration.phase &&
+	     fx->generation < vm->migration.generation))
+		return;
+	vm->copies &= (core_nodes)~CORE_NODE_BIT(fx->node);
+	if ((vm->state == CORE_VM_STOPPING || vm->state == CORE_VM_UNKNOWN) &&
+	    vm->node == fx->node && fx->generation >= vm->generation)
+		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_STOPPED, false, 0);
+}
+
+void core_vm_result(struct core_state *st, const struct core_effect *fx,
+		    const struct core_result *result)
+{
+	struct core_vm *vm;
+
+	if (fx->vm >= st->vm_count || st->vms[fx->vm].state == CORE_VM_UNUSED)
+		return;
+	vm = &st->vms[fx->vm];
+	switch (fx->kind) {
+	case CORE_FX_DISK_CREATE:
+	case CORE_FX_DISK_DELETE:
+		disk_result(st, vm, fx, result);
+		break;
+	case CORE_FX_VM_START:
+		start_result(st, vm, fx, result);
+		break;
+	case CORE_FX_VM_STOP:
+		stop_result(st, vm, fx, result);
+		break;
+	case CORE_FX_VM_QUERY:
+		query_result(st, vm, fx, result);
+		break;
+	case CORE_FX_VM_KILL:
+		kill_result(st, vm, fx, result);
+		break;
+	default:
+		core_migrate_result(st, vm, fx, result);
+		break;
+	}
+}
+
+/* ---- what nodes tell ------------------------------------------------------------------------ */
+
+void core_vm_exit(struct core_state *st, const struct core_command *cmd)
+{
+	uint16_t index;
+	struct core_vm *vm = (struct core_vm *)core_vm_find(st, cmd->name, &index);
+	core_nodes bit = CORE_NODE_BIT(cmd->node);
+
+	if (!vm || !(vm->copies & bit) || st->nodes[cmd->node].incarnation != cmd->incarnation)
+		return;
+	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
+		bool target = vm->migration.target == cmd->node &&
+			      vm->migration.generation == cmd->generation;
+
+		if (!target && (vm->node != cmd->node || vm->generation != cmd->generation) &&
+		    vm->migration.source != cmd->node)
+			return;
+		/* Its effects there will find nothing; asking settles it. */
+		core_vm_query(st, vm, cmd->node);
+		return;
+	}
+	if (vm->node != cmd->node || vm->generation != cmd->generation)
+		return;
+	switch (vm->state) {
+	case CORE_VM_STARTING:
+		vm->exited = true;
+		vm->exit = cmd->exit;
+		break;
+	case CORE_VM_STOPPING:
+		core_effect_drop(st, core_effect_find(st, CORE_FX_VM_STOP, cmd->node, CORE_NONE, index));
+		core_vm_copy_ended(st, vm, cmd->node, CORE_WHY_VM_STOPPED, false, 0);
+		break;
+	case CORE_VM_RUNNING:
+	case CORE_VM_UNKNOWN:
+		process_ended(st, vm, cmd->node, cmd->exit);
+		break;
+	}
+}
+
+void core_vm_reported(struct core_state *st, uint8_t node, const struct core_command *hello)
+{
+	core_nodes bit = CORE_NODE_BIT(node);
+	uint16_t i, k;
+
+	for (i = 0; i < st->vm_count; i++) {
+		struct core_vm *vm = &st->vms[i];
+		const struct core_seen *seen = NULL;
+		uint64_t hash;
+
+		if (vm->state == CORE_VM_UNUSED)
+			continue;
+		hash = core_name_hash(vm->config.name);
+		for (k = 0; k < hello->report_count && !seen; k++)
+			if (hello->report[k].name_hash == hash)
+				seen = &hello->report[k];
+		if (seen && !(vm->copies & bit)) {
+			/* It should not be there at all. */
+			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+				       CORE_WHY_VM_STALE_COPY, node, seen->generation, 0);
+			vm->copies |= bit;
+			core_vm_kill(st, vm, node, seen->generation);
+			continue;
+		}
+		/* Only what was settled when the report was made, and is settled now. */
+		if (vm->state != CORE_VM_RUNNING || vm->node != node || vm->changed_seq > hello->seen_seq)
+			continue;
+		if (!seen)
+			core_vm_copy_ended(st, vm, node, CORE_WHY_VM_HOST_MISSING, true, 0);
+		else if (seen->generation != vm->generation)
+			core_vm_kill(st, vm, node, vm->generation);
+	}
+}
+
+void core_vm_node_lost(struct core_state *st, uint16_t index, uint8_t node)
+{
+	struct core_vm *vm = &st->vms[index];
+
+	if (vm->state == CORE_VM_UNUSED)
+		return;
+	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
+		struct core_migration *m = &vm->migration;
+
+		if (m->phase == CORE_MIG_INCOMING || m->phase == CORE_MIG_COPY) {
+			if (m->target == node)
+				core_migrate_abort(st, vm, CORE_WHY_MIG_TARGET_LOST, node, 0);
+			else if (m->source == node)
+				core_migrate_abort(st, vm, CORE_WHY_MIG_SOURCE_LOST, node, 0);
+		}
+		return;
+	}
+	if (vm->node == node && (vm->state == CORE_VM_RUNNING || vm->state == CORE_VM_STARTING ||
+				 vm->state == CORE_VM_STOPPING))
+		core_vm_set(st, vm, CORE_VM_UNKNOWN, CORE_WHY_VM_HOST_LOST, node, 0, 0);
+}
+
+void core_vm_node_over(struct core_state *st, uint16_t index, const struct core_node *n)
+{
+	struct core_vm *vm = &st->vms[index];
+	core_nodes bit = CORE_NODE_BIT(n->id);
+
+	if (vm->state == CORE_VM_UNUSED)
+		return;
+	if (vm->home == n->id && vm->state == CORE_VM_STOPPED)
+		vm->home = 0;
+	if (!(vm->copies & bit))
+		return;
+	vm->copies &= (core_nodes)~bit;
+	if (n->hold_until_ms > vm->retry_ms)
+		vm->retry_ms = n->hold_until_ms;
+	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
+		core_migrate_node_over(st, vm, n);
+		return;
+	}
+	if (vm->node == n->id &&
+	    (vm->state == CORE_VM_RUNNING || vm->state == CORE_VM_STARTING ||
+	     vm->state == CORE_VM_STOPPING || vm->state == CORE_VM_UNKNOWN))
+		core_vm_copy_ended(st, vm, n->id, CORE_WHY_VM_HOST_PROVEN, false, 0);
+}
+
+/* ---- reconcile ------------------------------------------------------------------------------ */
+
+/* Copies that are nobody's any more, such as an aborted migration's target. */
+static void leftovers_kill(struct core_state *st, struct core_vm *vm, core_nodes but)
+{
+	core_nodes extra = vm->copies & (core_nodes)~but;
+	uint8_t id;
+
+	if (!extra || st->now_ms < vm->retry_ms)
+		return;
+	for (id = 1; id <= CL_NODES_MAX; id++)
+		if ((extra & CORE_NODE_BIT(id)) && core_node_ok(st, id))
+			core_vm_kill(st, vm, id, vm->generation_last);
+}
+
+void core_vm_reconcile(struct core_state *st, uint16_t index)
+{
+	struct core_vm *vm = &st->vms[index];
+
+	switch (vm->state) {
+	case CORE_VM_CREATING:
+		if (disks_step(st, index, CORE_FX_DISK_CREATE)) {
+			core_vm_set(st, vm, CORE_VM_STOPPED, CORE_WHY_CREATED, 0, 0, 0);
+			core_job_end_reason(st, &vm->job, true, CORE_WHY_CREATED, 0, 0, 0);
+		}
+		break;
+	case CORE_VM_STOPPED:
+		if (vm->run)
+			core_vm_set(st, vm, CORE_VM_WAITING, CORE_WHY_OPERATOR, 0, 0, 0);
+		else
+			leftovers_kill(st, vm, 0);
+		break;
+	case CORE_VM_FAILED:
+		leftovers_kill(st, vm, 0);
+		break;
+	case CORE_VM_WAITING:
+		if (!vm->run) {
+			if (!vm->copies)
+				core_vm_copy_ended(st, vm, vm->node ? vm->node : 1,
+						   CORE_WHY_OPERATOR, false, 0);
+			else
+				start_reconcile(st, index); /* kills what is left */
+			break;
+		}
+		if (vm->saved)
+			core_migrate_reconcile(st, vm);
+		else
+			start_reconcile(st, index);
+		break;
+	case CORE_VM_RUNNING:
+		if (vm->failures && st->now_ms - vm->since_ms >= CORE_STABLE_MS) {
+			vm->failures = 0;
+			vm->avoid = 0;
+		}
+		if (!vm->run && core_node_ok(st, vm->node)) {
+			stop_start(st, index);
+			break;
+		}
+		leftovers_kill(st, vm, CORE_NODE_BIT(vm->node));
+		break;
+	case CORE_VM_STOPPING:
+		if (!core_node_ok(st, vm->node) || st->now_ms < vm->retry_ms)
+			break;
+		if (vm->force)
+			core_vm_kill(st, vm, vm->node, vm->generation);
+		else if (!core_effect_find(st, CORE_FX_VM_STOP, vm->node, CORE_NONE, index))
+			stop_start(st, index);
+		break;
+	case CORE_VM_UNKNOWN:
+		if (core_node_ok(st, vm->node) && st->now_ms >= vm->retry_ms &&
+		    !core_effect_find(st, CORE_FX_VM_KILL, vm->node, CORE_NONE, index))
+			core_vm_query(st, vm, vm->node);
+		break;
+	case CORE_VM_LIVE:
+	case CORE_VM_QUICK:
+		core_migrate_reconcile(st, vm);
+		break;
+	case CORE_VM_DELETING:
+		if (vm->copies) {
+			start_reconcile(st, index);
+			break;
+		}
+		if (!disks_step(st, index, CORE_FX_DISK_DELETE))
+			break;
+		core_effects_drop_vm(st, index);
+		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, CORE_VM_UNUSED,
+			       vm->reason, vm->reason_node, 0, 0);
+		core_job_end(st, &vm->job, true, "deleted");
+		memset(vm, 0, sizeof(*vm));
+		while (st->vm_count && st->vms[st->vm_count - 1].state == CORE_VM_UNUSED)
+			st->vm_count--;
+		break;
+	}
+}

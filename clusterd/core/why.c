@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Trace records and "why" in words.  Decides nothing. */
+#include "clusterd/core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *core_reason_text(uint8_t reason)
+{
+	static const char *const texts[] = {
+		"",
+#define CORE_WHY(name, text) text,
+#include "clusterd/core/reasons.h"
+#undef CORE_WHY
+	};
+
+	return reason < CL_ARRAY_LEN(texts) ? texts[reason] : "?";
+}
+
+static void add_number(struct core_text *t, uint64_t v)
+{
+	/* Keys and such are easier to compare in hexadecimal. */
+	if (v > UINT32_MAX)
+		core_text_hex(t, v);
+	else
+		core_text_u64(t, v);
+}
+
+static void add_node(struct core_text *t, const struct core_state *st, uint8_t node)
+{
+	if (st && node && node <= CL_NODES_MAX && st->nodes[node].name[0])
+		core_text_add(t, st->nodes[node].name);
+	else
+		core_text_u64(t, node);
+}
+
+static void add_reason(struct core_text *t, const struct core_state *st,
+		       const struct core_trace *trace)
+{
+	const char *s;
+
+	for (s = core_reason_text(trace->reason); *s; s++) {
+		char one[2] = { *s, '\0' };
+
+		if (*s != '%' || !s[1]) {
+			core_text_add(t, one);
+			continue;
+		}
+		s++;
+		if (*s == 'n')
+			add_node(t, st, trace->node);
+		else
+			add_number(t, *s == '1' ? trace->n1 : trace->n2);
+	}
+}
+
+void core_reason_render(const struct core_state *st, const struct core_trace *trace, char *text,
+			size_t cap_bytes)
+{
+	struct core_text t;
+
+	core_text_init(&t, text, cap_bytes);
+	add_reason(&t, st, trace);
+}
+
+static const char *object_name(uint8_t object)
+{
+	static const char *const names[] = { "?", "cluster", "node", "volume", "vm", "job" };
+
+	return object < CL_ARRAY_LEN(names) ? names[object] : "?";
+}
+
+static const char *state_name(uint8_t object, uint8_t state)
+{
+	switch (object) {
+	case CORE_OBJECT_NODE:
+		return core_node_state_name(state);
+	case CORE_OBJECT_VOLUME:
+		return core_volume_state_name(state);
+	case CORE_OBJECT_VM:
+		return core_vm_state_name(state);
+	}
+	return state ? "there" : "none";
+}
+
+static void add_trace(struct core_text *t, const struct core_state *st,
+		      const struct core_trace *trace)
+{
+	core_text_add(t, object_name(trace->object));
+	core_text_add(t, " ");
+	core_text_add(t, trace->name);
+	core_text_add(t, ": ");
+	if (trace->before != trace->after) {
+		core_text_add(t, state_name(trace->object, trace->before));
+		core_text_add(t, " -> ");
+	}
+	core_text_add(t, state_name(trace->object, trace->after));
+	core_text_add(t, ": ");
+	add_reason(t, st, trace);
+}
+
+void core_trace_render(const struct core_state *st, const struct core_trace *trace, char *text,
+		       size_t cap_bytes)
+{
+	struct core_text t;
+
+	core_text_init(&t, text, cap_bytes);
+	add_trace(&t, st, trace);
+}
+
+/* ---- why ------------------------------------------------------------------------------------ */
+
+static void why_vm(struct core_text *t, const struct core_state *st, const struct core_vm *vm)
+{
+	struct core_trace reason = { .reason = vm->reason,
+				     .node = vm->reason_node,
+				     .n1 = vm->reason_number };
+
+	core_text_add(t, "VM ");
+	core_text_add(t, vm->config.name);
+	core_text_add(t, " is ");
+	core_text_add(t, core_vm_state_name(vm->state));
+	if (vm->node && vm->copies) {
+		core_text_add(t, " on node ");
+		add_node(t, st, vm->node);
+		if (!core_node_ok(st, vm->node)) {
+			core_text_add(t, ", which is ");
+			core_text_add(t, core_node_state_name(st->nodes[vm->node].state));
+			core_text_add(t, " (so what it does there cannot be seen)");
+		}
+	}
+	core_text_add(t, vm->run ? "; it should run" : "; it should not run");
+	core_text_add(t, "; generation ");
+	core_text_u64(t, vm->generation);
+	if (vm->reason) {
+		core_text_add(t, ": ");
+		add_reason(t, st, &reason);
+	}
+	core_text_add(t, ".\n");
+}
+
+static void why_node(struct core_text *t, const struct core_state *st, const struct core_node *n)
+{
+	core_text_add(t, "Node ");
+	core_text_add(t, n->name);
+	core_text_add(t, " is ");
+	core_text_add(t, core_node_state_name(n->state));
+	core_text_add(t, "; incarnation ");
+	core_text_u64(t, n->incarnation);
+	core_text_add(t, ", key ");
+	core_text_hex(t, n->pr_key);
+	if (n->over) {
+		core_text_add(t, "; proof that it holds nothing: ");
+		core_text_add(t, core_proof_name(n->proof));
+	}
+	core_text_add(t, ".\n");
+}
+
+static void why_volume(struct core_text *t, const struct core_state *st, const struct core_volume *v)
+{
+	core_nodes unproven = core_volume_unproven(st, v);
+	uint8_t id;
+
+	core_text_add(t, "Volume ");
+	core_text_add(t, v->name);
+	core_text_add(t, " is ");
+	core_text_add(t, core_volume_state_name(v->state));
+	core_text_add(t, v->owner ? ", owner " : ", without owner");
+	if (v->owner)
+		add_node(t, st, v->owner);
+	core_text_add(t, ", term ");
+	core_text_u64(t, v->term);
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		if (!(unproven & CORE_NODE_BIT(id)))
+			continue;
+		core_text_add(t, "; node ");
+		add_node(t, st, id);
+		core_text_add(t, " may still write to it");
+	}
+	core_text_add(t, ".\n");
+}
+
+int core_why(const struct core_state *st, enum core_object object, const char *name, char *text,
+	     size_t cap_bytes)
+{
+	uint32_t used = st->trace_total < CORE_TRACE_MAX ? (uint32_t)st->trace_total : CORE_TRACE_MAX;
+	const struct core_volume *v;
+	const struct core_node *n;
+	const struct core_vm *vm;
+	struct core_text t;
+	uint32_t i;
+
+	core_text_init(&t, text, cap_bytes);
+	switch (object) {
+	case CORE_OBJECT_VM:
+		vm = core_vm_find(st, name, NULL);
+		if (!vm)
+			return -ENOENT;
+		why_vm(&t, st, vm);
+		break;
+	case CORE_OBJECT_NODE:
+		n = core_node_find(st, name);
+		if (!n)
+			return -ENOENT;
+		why_node(&t, st, n);
+		break;
+	case CORE_OBJECT_VOLUME:
+		v = core_volume_find(st, name, NULL);
+		if (!v)
+			return -ENOENT;
+		why_volume(&t, st, v);
+		break;
+	default:
+		return -ENOENT;
+	}
+	for (i = 0; i < used; i++) {
+		const struct core_trace *trace =
+			&st->trace[(st->trace_next + CORE_TRACE_MAX - used + i) % CORE_TRACE_MAX];
+
+		if (trace->object != object || !core_str_equal(trace->name, name))
+			continue;
+		core_text_add(&t, "  entry ");
+		core_text_u64(&t, trace->seq);
+		core_text_add(&t, ": ");
+		if (trace->before != trace->after) {
+			core_text_add(&t, state_name(object, trace->before));
+			core_text_add(&t, " -> ");
+		}
+		core_text_add(&t, state_name(object, trace->after));
+		core_text_add(&t, ": ");
+		add_reason(&t, st, trace);
+		core_text_add(&t, "\n");
+	}
+	return 0;
+}
