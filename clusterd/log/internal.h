@@ -22,6 +22,7 @@ void log_append(struct log *log, struct log_entry *entry);
 void log_advance(struct log *log);
 void log_acknowledge(struct log *log);
 void log_pending_send(struct log *log);
+unsigned log_nodes_count(log_nodes nodes);
 log_nodes log_nodes_majority(log_nodes voters, log_nodes yes); /* yes & voters if a majority, else 0 */
 
 /* sync.c */

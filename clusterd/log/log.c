@@ -29,12 +29,20 @@ bool log_mark_less(const struct log_mark *a, const struct log_mark *b)
 	return a->epoch != b->epoch ? a->epoch < b->epoch : a->seq < b->seq;
 }
 
+unsigned log_nodes_count(log_nodes nodes)
+{
+	unsigned count = 0;
+
+	for (; nodes; nodes &= (log_nodes)(nodes - 1u))
+		count++;
+	return count;
+}
+
 log_nodes log_nodes_majority(log_nodes voters, log_nodes yes)
 {
-	int all = __builtin_popcount(voters);
-	int have = __builtin_popcount(voters & yes);
+	log_nodes both = voters & yes;
 
-	return have * 2 > all ? (voters & yes) : 0;
+	return log_nodes_count(both) * 2 > log_nodes_count(voters) ? both : 0;
 }
 
 bool log_has_majority(const struct log *log, log_nodes members)

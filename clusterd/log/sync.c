@@ -29,7 +29,7 @@
 
 static unsigned rank(const struct log *log)
 {
-	return (unsigned)__builtin_popcount(log->members & (LOG_NODE_BIT(log->self) - 1u));
+	return log_nodes_count(log->members & (log_nodes)(LOG_NODE_BIT(log->self) - 1u));
 }
 
 static void patience_reset(struct log *log)
