@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csvd's side of libcsv: $RUN/csv.sock.  A thread a vmm.  Root may ask for any disk; who is not
+ * root only resumes what the secret proves it had (csvd was started anew, the vmm had dropped its privileges).
+ */
+#include "csv/vol.h"
+
+#include "common/cl_cleanup.h"
+#include "common/cl_log.h"
+#include "csv/libcsv.h"
+#include "csv/localio.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define DISKS_MAX 64u
+
+struct session {
+	struct csvd *d;
+	int sock;
+	uid_t uid;
+	pid_t pid;
+	bool greeted;
+	char vm[CL_NAME_MAX];
+	char secret[CSV_SECRET_MAX];
+	struct csv_disk *disks[DISKS_MAX]; /* by the client's number */
+};
+
+/* Called under the volume's lock: never blocks. A client that does not read loses the event and the session. */
+static void on_event(void *arg, struct csv_disk *disk, int event, int fd, int mode)
+{
+	struct session *s = arg;
+	struct csv_local_msg *m = calloc(1, sizeof(*m));
+
+	for (uint32_t i = 0; m && i < DISKS_MAX; i++) {
+		if (s->disks[i] != disk)
+			continue;
+		m->type = CSV_LOCAL_EVENT;
+		m->disk = i;
+		m->event = (uint32_t)event;
+		m->mode = (uint32_t)mode;
+		if (csv_local_send(s->sock, m, fd, MSG_DONTWAIT))
+			(void)shutdown(s->sock, SHUT_RDWR);
+	}
+	free(m);
+}
+
+static void listen_to(struct session *s, uint32_t number, struct csv_disk *disk)
+{
+	pthread_mutex_lock(&disk->v->lock);
+	s->disks[number] = disk;
+	disk->notify = on_event;
+	disk->notify_arg = s;
+	if (disk->pidfd < 0)
+		disk->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+	pthread_mutex_unlock(&disk->v->lock);
+}
+
+static void disk_forget(struct session *s, uint32_t number)
+{
+	struct csv_disk *disk = s->disks[number];
+
+	pthread_mutex_lock(&disk->v->lock);
+	disk->notify = NULL;
+	s->disks[number] = NULL;
+	pthread_mutex_unlock(&disk->v->lock);
+}
+
+static int secret_make(char *ret_text)
+{
+	uint8_t raw[16];
+
+	if (getrandom(raw, sizeof(raw), 0) != sizeof(raw))
+		return -EIO;
+	for (unsigned i = 0; i < sizeof(raw); i++)
+		snprintf(ret_text + 2 * i, 3, "%02x", raw[i]);
+	return 0;
+}
+
+static int do_hello(struct session *s, const struct csv_local_msg *m, struct csv_local_msg *r)
+{
+	if (s->greeted || !cl_name_valid(m->vm))
+		return -EINVAL;
+	if (csv_disk_secret_known(s->d, m->vm, m->secret))
+		memcpy(s->secret, m->secret, sizeof(s->secret));
+	else if (s->uid != 0)
+		return -EACCES;
+	else if (secret_make(s->secret))
+		return -EIO;
+	memcpy(s->vm, m->vm, sizeof(s->vm));
+	memcpy(r->secret, s->secret, sizeof(r->secret));
+	s->greeted = true;
+	return 0;
+}
+
+static int do_prepare(struct session *s, const struct csv_local_msg *m, struct csv_local_msg *r)
+{
+	struct csv_vol *v = csvd_vol_find(s->d, m->volume);
+	struct csv_disk *disk;
+	int rc;
+
+	if (s->uid != 0)
+		return -EACCES;
+	if (m->disk >= DISKS_MAX || s->disks[m->disk])
+		return -EINVAL;
+	if (!v)
+		return -ENOENT;
+	rc = csv_disk_prepare_srv(v, m->path, s->vm, s->secret, (int)m->timeout_ms, &disk);
+	if (rc)
+		return rc;
+	listen_to(s, m->disk, disk);
+	r->size = disk->size;
+	return 0;
+}
+
+static int do_activate(struct session *s, const struct csv_local_msg *m, struct csv_local_msg *r,
+		       int *ret_fd)
+{
+	struct csv_disk *disk = m->disk < DISKS_MAX ? s->disks[m->disk] : NULL;
+	int rc;
+
+	if (!disk)
+		return -EINVAL;
+	rc = csv_disk_activate_srv(disk, m->generation, (int)m->timeout_ms, ret_fd);
+	r->mode = (uint32_t)disk->mode;
+	r->size = disk->size;
+	return rc;
+}
+
+static int do_resume(struct session *s, const struct csv_local_msg *m, struct csv_local_msg *r,
+		     int *ret_fd)
+{
+	struct csv_disk *disk;
+	int rc;
+
+	if (m->disk >= DISKS_MAX || s->disks[m->disk])
+		return -EINVAL;
+	disk = csv_disk_claim(s->d, m->volume, m->path, s->vm, s->secret);
+	if (disk) {
+		/* The device it has goes on. */
+		listen_to(s, m->disk, disk);
+		r->mode = (uint32_t)disk->mode;
+		r->size = disk->size;
+		return disk->active && disk->generation == m->generation ? 0 : -ESTALE;
+	}
+	rc = do_prepare(s, m, r);
+	return rc ? rc : do_activate(s, m, r, ret_fd);
+}
+
+static int do_close(struct session *s, const struct csv_local_msg *m)
+{
+	struct csv_disk *disk = m->disk < DISKS_MAX ? s->disks[m->disk] : NULL;
+
+	if (!disk)
+		return -EINVAL;
+	disk_forget(s, m->disk);
+	csv_disk_close_srv(disk);
+	return 0;
+}
+
+static void *session_thread(void *arg)
+{
+	struct session *s = arg;
+	CL_CLEANUP_FREE struct csv_local_msg *m = calloc(1, sizeof(*m));
+	CL_CLEANUP_FREE struct csv_local_msg *r = calloc(1, sizeof(*r));
+	int in;
+
+	while (m && r && !csv_local_recv(s->sock, m, &in, 0)) {
+		CL_CLEANUP_CLOSE int fd = -1;
+
+		if (in >= 0)
+			close(in); /* nobody sends us one */
+		memset(r, 0, sizeof(*r));
+		r->type = CSV_LOCAL_REPLY;
+		r->id = m->id;
+		r->disk = m->disk;
+		if (!s->greeted && m->type != CSV_LOCAL_HELLO)
+			r->rc = -EPROTO;
+		else if (m->type == CSV_LOCAL_HELLO)
+			r->rc = do_hello(s, m, r);
+		else if (m->type == CSV_LOCAL_PREPARE)
+			r->rc = do_prepare(s, m, r);
+		else if (m->type == CSV_LOCAL_ACTIVATE)
+			r->rc = do_activate(s, m, r, &fd);
+		else if (m->type == CSV_LOCAL_RESUME)
+			r->rc = do_resume(s, m, r, &fd);
+		else if (m->type == CSV_LOCAL_CLOSE)
+			r->rc = do_close(s, m);
+		else
+			break;
+		if (csv_local_send(s->sock, r, fd, 0))
+			break;
+	}
+	/* The vmm is gone, or has let go of us: what nobody has open is closed, the rest waits. */
+	for (uint32_t i = 0; i < DISKS_MAX; i++) {
+		struct csv_disk *disk = s->disks[i];
+
+		if (!disk)
+			continue;
+		disk_forget(s, i);
+		csv_disk_unclaim(disk);
+	}
+	csv_disks_tidy(s->d);
+	close(s->sock);
+	free(s);
+	return NULL;
+}
+
+static void *accept_main(void *arg)
+{
+	struct csvd *d = arg;
+
+	for (;;) {
+		int sock = accept4(d->disk_fd, NULL, NULL, SOCK_CLOEXEC);
+		struct ucred peer;
+		socklen_t len = sizeof(peer);
+		struct session *s;
+		pthread_t t;
+
+		if (sock < 0) {
+			if (errno != EINTR)
+				usleep(100000);
+			continue;
+		}
+		s = calloc(1, sizeof(*s));
+		if (!s || getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len)) {
+			free(s);
+			close(sock);
+			continue;
+		}
+		*s = (struct session){.d = d, .sock = sock, .uid = peer.uid, .pid = peer.pid};
+		if (pthread_create(&t, NULL, session_thread, s)) {
+			free(s);
+			close(sock);
+			continue;
+		}
+		pthread_detach(t);
+	}
+	return NULL;
+}
+
+int csv_disksock_start(struct csvd *d)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	pthread_t t;
+	int rc;
+
+	if (snprintf(a.sun_path, sizeof(a.sun_path), "%s/csv.sock", d->run_dir) >=
+	    (int)sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	d->disk_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (d->disk_fd < 0)
+		return -errno;
+	/* csvd.lock is ours: whatever lies here is a dead csvd's. */
+	(void)unlink(a.sun_path);
+	if (bind(d->disk_fd, (struct sockaddr *)&a, sizeof(a)) || chmod(a.sun_path, 0666) ||
+	    listen(d->disk_fd, 64))
+		return -errno;
+	rc = pthread_create(&t, NULL, accept_main, d);
+	if (rc)
+		return -rc;
+	pthread_detach(t);
+	return 0;
+}
