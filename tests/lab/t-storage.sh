@@ -20,13 +20,13 @@ disk() {  # the path of LUN id $2 on node $1
 }
 
 id=$(pr n1 --json list | jq -r '.luns[-1].id')
-number=$(pr n1 --json list | jq -r '.luns | length')
 d1=$(disk n1 "$id") d2=$(disk n2 "$id")
-[ -b "$d1" ] 2> /dev/null || say "LUN $id is $d1 on n1 and $d2 on n2"
+number=$(on n1 readlink "/sys/block/${d1#/dev/}/device")
+number=${number##*:}
+say "LUN $number, $id, is $d1 on n1 and $d2 on n2"
 iqn=$(on n1 iscsiadm -m session | sed -n 's/.* \(iqn[^ ]*\).*/\1/p' | head -n 1)
 san=$(on n1 iscsiadm -m session | sed -n 's/.* \([0-9.]*\):3260,.*/\1/p' | head -n 1)
 url="iscsi://$san/$iqn/$number"
-for node in n1 n2; do on $node iscsiadm -m session -r 1 > /dev/null 2>&1; done
 
 say "the contract on LIO: SG_IO and libiscsi"
 on n1 /run/t-pr_contract_lun lio "$d1" "$url?initiator=iqn.2026-11.test:b&isid=800000000b00" \
