@@ -11,6 +11,21 @@
 #define MEASURE_MIN_BYTES (64u << 10)
 #define MEASURE_MIN_US	  1000u
 
+/*
+ * State and round trip alone take longer than the target: no pass and no throttle can help
+ * that.  What can still be won is memory's part; when that is a tenth of the rest, go, unless the
+ * target would be missed by far.
+ */
+#define CONSTANT_MOST 8u /* times the target */
+
+static bool hopeless_but_best(const struct vmm_precopy *p)
+{
+	uint64_t constant_us = p->state_us + p->fixed_us;
+
+	return constant_us > p->downtime_us && constant_us <= CONSTANT_MOST * p->downtime_us &&
+	       p->est_downtime_us - constant_us <= constant_us / 10;
+}
+
 enum vmm_precopy_verdict vmm_precopy_round(struct vmm_precopy *p, uint64_t sent_bytes,
 					   uint64_t elapsed_us, uint64_t pending_bytes)
 {
@@ -31,7 +46,7 @@ enum vmm_precopy_verdict vmm_precopy_round(struct vmm_precopy *p, uint64_t sent_
 
 		p->est_downtime_us += (pending_bytes >> 10) * 1000000 / (kib_s ? kib_s : 1);
 	}
-	if (p->est_downtime_us <= p->downtime_us)
+	if (p->est_downtime_us <= p->downtime_us || hopeless_but_best(p))
 		return VMM_PRECOPY_SWITCH;
 	if (p->round >= p->rounds_max)
 		return p->switch_anyway ? VMM_PRECOPY_SWITCH : VMM_PRECOPY_GIVE_UP;

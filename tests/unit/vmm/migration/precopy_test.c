@@ -54,14 +54,24 @@ static void fast_writer_is_throttled(void)
 
 static void hopeless(void)
 {
-	/* The state alone takes longer than allowed. */
-	struct vmm_precopy p = { .downtime_us = 300000, .state_us = 400000, .rounds_max = 12 };
+	/* The state alone takes much longer than allowed. */
+	struct vmm_precopy p = { .downtime_us = 300000, .state_us = 4000000, .rounds_max = 12 };
 
 	CU_ASSERT_EQUAL(run(&p, 100 * MB, 0), VMM_PRECOPY_GIVE_UP);
 	CU_ASSERT_EQUAL(p.round, 12);
-	p = (struct vmm_precopy){ .downtime_us = 300000, .state_us = 400000, .rounds_max = 12,
+	p = (struct vmm_precopy){ .downtime_us = 300000, .state_us = 4000000, .rounds_max = 12,
 				  .switch_anyway = true };
 	CU_ASSERT_EQUAL(run(&p, 100 * MB, 0), VMM_PRECOPY_SWITCH);
+}
+
+static void slow_state(void)
+{
+	/* The state alone takes somewhat longer than allowed: more passes cannot help, giving up is worse. */
+	struct vmm_precopy p = { .downtime_us = 300000, .state_us = 400000, .rounds_max = 12 };
+
+	CU_ASSERT_EQUAL(run(&p, 100 * MB, MB), VMM_PRECOPY_SWITCH);
+	CU_ASSERT(p.est_downtime_us <= 440000);
+	CU_ASSERT(p.round < 4);
 }
 
 static void tiny_passes_do_not_measure(void)
@@ -79,4 +89,5 @@ static void tiny_passes_do_not_measure(void)
 
 UNIT_MAIN("migration precopy", { "slow writer", slow_writer }, { "idle guest", idle_guest },
 	  { "fast writer is throttled", fast_writer_is_throttled }, { "hopeless", hopeless },
+	  { "slow state", slow_state },
 	  { "tiny passes do not measure", tiny_passes_do_not_measure })
