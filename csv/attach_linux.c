@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct csv_vol *csvd_vol_find(struct csvd *d, const char *name)
@@ -59,7 +60,7 @@ static int data_open(struct csv_vol *v, char *error)
 	snprintf(v->data_name, sizeof(v->data_name), "hf-%s-data", v->name);
 	if (!csv_map_info(v->data_name, &info) && info.is_down)
 		(void)csv_map_remove(v->data_name, false);
-	rc = csv_map_create_data(v->name, &v->backing, NULL);
+	rc = csv_map_create_data(v->name, &v->backing, &v->data_dev);
 	if (rc) {
 		snprintf(error, CSVD_TEXT, "device-mapper device %s: %s", v->data_name,
 			 strerror(-rc));
@@ -305,7 +306,7 @@ int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, cha
 	memcpy(c->volume, v->name, sizeof(c->volume));
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	memcpy(c->device, v->device, sizeof(c->device));
-	snprintf(c->data_device, sizeof(c->data_device), "/dev/mapper/%.100s", v->data_name);
+	snprintf(c->data_device, sizeof(c->data_device), "/dev/dm-%u", minor(v->data_dev));
 	c->node = v->d->node;
 	c->prkey = v->prkey;
 	c->term = term;

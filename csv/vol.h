@@ -92,6 +92,7 @@ struct csv_vol {
 	char path[CSVD_PATH + CL_NAME_MAX]; /* of the FUSE mount */
 	char data_name[CSV_MAP_NAME_MAX];
 	struct csv_map_backing backing;
+	dev_t data_dev;
 	int data_fd; /* the data partition, O_DIRECT */
 
 	pthread_mutex_t admin;
