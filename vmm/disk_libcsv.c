@@ -104,6 +104,8 @@ static void service(struct vmm_csv *csv)
 {
 	if (csv->busy)
 		return;
+	if (csv->n_disks)
+		vmm_udisk_flush(&csv->disks[0]->u);
 	csv_client_service(csv->client);
 	fds_take(csv, true);
 }
@@ -217,7 +219,10 @@ static int csv_prepare(struct vmm_disk *disk, char **ret_error)
 			csv_disk_data_set(d->handle, d);
 	}
 	library_give(d->csv);
-	return r < 0 ? volume_error(d, r, 0, ret_error) : 0;
+	if (r < 0)
+		return volume_error(d, r, 0, ret_error);
+	disk->size_bytes = csv_disk_size(d->handle);
+	return 0;
 }
 
 static void csv_close(struct vmm_disk *disk)

@@ -124,6 +124,12 @@ static int issue(struct vmm_udisk *d, struct vmm_disk_req *req)
 	return 0;
 }
 
+void vmm_udisk_flush(struct vmm_udisk *d)
+{
+	if (io_uring_sq_ready(&d->ring->ring))
+		(void)io_uring_submit(&d->ring->ring);
+}
+
 static void hold(struct vmm_udisk *d, struct vmm_disk_req *req)
 {
 	if (!d->held)

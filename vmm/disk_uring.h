@@ -39,6 +39,8 @@ void vmm_uring_free(struct vmm_uring *ring);
 
 /* struct vmm_disk_ops.submit of every back end that embeds a vmm_udisk. */
 int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req);
+/* Hands what was submitted to the kernel now: before an fd is closed, so that no request names a closed one. */
+void vmm_udisk_flush(struct vmm_udisk *d);
 /* Issues held requests again, on d->fd.  I/O thread, dev_lock. */
 void vmm_udisk_reissue(struct vmm_udisk *d);
 /* Completes held requests with res. */
