@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Admission of new nodes: tokens given here, the join port, and what a member
+ * does with a request to join.
+ *
+ *   accept -> (worker) TLS, request -> token and names checked -> NODE_ADD in the
+ *   log -> (worker) certificate signed, answer sent
+ *
+ * A token is good at the node that gave it, once, for 15 minutes; tokens.json
+ * has the SHA-256 of its secret.  It is used up when its node was admitted, so
+ * a refusal for another reason does not cost it.
+ */
+#include "clusterd/daemon.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clusterd/corosync_files_exec.h"
+#include "clusterd/join_gnutls.h"
+#include "clusterd/paths_linux.h"
+#include "clusterd/pki_gnutls.h"
+#include "common/cl_cleanup.h"
+#include "common/cl_log.h"
+#include "common/cl_tls.h"
+
+#define JOINS_MAX 4u
+
+static const char *text_of(const json_t *json, const char *key)
+{
+	const char *text = json_string_value(json_object_get(json, key));
+
+	return text ? text : "";
+}
+
+static void hex_encode(const void *data, size_t len_bytes, char *out)
+{
+	for (size_t i = 0; i < len_bytes; i++)
+		sprintf(out + 2 * i, "%02x", ((const uint8_t *)data)[i]);
+}
+
+static int hex_decode(const char *text, uint8_t *out, size_t len_bytes)
+{
+	unsigned byte;
+
+	if (strlen(text) != 2 * len_bytes || strspn(text, "0123456789abcdef") != 2 * len_bytes)
+		return -EBADMSG;
+	for (size_t i = 0; i < len_bytes; i++) {
+		sscanf(text + 2 * i, "%2x", &byte);
+		out[i] = (uint8_t)byte;
+	}
+	return 0;
+}
+
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+static void tokens_path(char out[CD_PATH_MAX])
+{
+	cd_path(out, CD_PATH_MAX, CD_DIR_STATE, "tokens.json");
+}
+
+void cd_cluster_tokens_load(struct cd *cd)
+{
+	char path[CD_PATH_MAX], *text;
+	json_t *list, *entry;
+	size_t i, n = 0;
+
+	tokens_path(path);
+	if (cd_file_read(path, 65536, &text, NULL) < 0)
+		return;
+	list = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	free(text);
+	json_array_foreach(list, i, entry) {
+		struct cd_token_record *t = &cd->tokens[n];
+
+		if (n == CD_TOKENS_MAX || hex_decode(text_of(entry, "sha256"), t->hash, 32) < 0)
+			continue;
+		t->used = true;
+		t->expires_ms = json_integer_value(json_object_get(entry, "expires_ms"));
+		snprintf(t->node, sizeof(t->node), "%s", text_of(entry, "node"));
+		n++;
+	}
+	json_decref(list);
+}
+
+/* A short file, written rarely: on the loop's thread. */
+static int tokens_save(const struct cd *cd)
+{
+	json_t *list = json_array();
+	char path[CD_PATH_MAX], hex[65], *text;
+	int rc;
+
+	for (unsigned i = 0; i < CD_TOKENS_MAX; i++) {
+		if (!cd->tokens[i].used)
+			continue;
+		hex_encode(cd->tokens[i].hash, 32, hex);
+		json_array_append_new(list, json_pack("{s:s s:I s:s}", "sha256", hex, "expires_ms",
+						      (json_int_t)cd->tokens[i].expires_ms, "node",
+						      cd->tokens[i].node));
+	}
+	text = json_dumps(list, JSON_INDENT(1));
+	json_decref(list);
+	if (!text)
+		return -ENOMEM;
+	tokens_path(path);
+	rc = cd_file_write(path, 0600, text, strlen(text));
+	free(text);
+	return rc;
+}
+
+static struct cd_token_record *token_slot(struct cd *cd)
+{
+	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
+		if (cd->tokens[i].used && cd->tokens[i].expires_ms < cd_wall_ms())
+			cd->tokens[i].used = false;
+	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
+		if (!cd->tokens[i].used)
+			return &cd->tokens[i];
+	return NULL;
+}
+
+static struct cd_token_record *token_find(struct cd *cd, const uint8_t secret[CD_TOKEN_SECRET_BYTES])
+{
+	uint8_t hash[32];
+
+	cd_pki_sha256(secret, CD_TOKEN_SECRET_BYTES, hash);
+	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
+		if (cd->tokens[i].used && memcmp(cd->tokens[i].hash, hash, sizeof(hash)) == 0)
+			return &cd->tokens[i];
+	return NULL;
+}
+
+void cd_cluster_token(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
+{
+	struct cd_token token = { .port = CD_JOIN_PORT };
+	struct cd_token_record *record = token_slot(cd);
+	CL_CLEANUP_FREE char *ca = NULL;
+	char path[CD_PATH_MAX], text[CD_TOKEN_TEXT_MAX];
+	const char *node = text_of(request, "name");
+	int rc;
+
+	if (node[0] && !cl_name_valid(node)) {
+		cd_ipc_reply_error(call, EINVAL, "node name '%.80s' is not an allowed name", node);
+		return;
+	}
+	if (!record) {
+		cd_ipc_reply_error(call, EBUSY, "%u tokens are open: use them or wait 15 minutes",
+				   CD_TOKENS_MAX);
+		return;
+	}
+	cd_path(path, sizeof(path), CD_DIR_STATE, "tls/ca.key");
+	if (access(path, R_OK) < 0) {
+		cd_ipc_reply_error(call, ENOKEY,
+				   "this node has no copy of the CA's key: ask another member");
+		return;
+	}
+	cd_path(path, sizeof(path), CD_DIR_STATE, "tls/ca.pem");
+	rc = cd_file_read(path, CD_PEM_MAX, &ca, NULL);
+	if (rc == 0)
+		rc = cd_pki_fingerprint(ca, token.fingerprint);
+	cd_pki_random(token.secret, sizeof(token.secret));
+	snprintf(token.cluster, sizeof(token.cluster), "%s", cd->self.cluster);
+	snprintf(token.node, sizeof(token.node), "%s", node);
+	if (rc == 0)
+		rc = cd_token_encode(&token, text);
+	if (rc == 0) {
+		record->used = true;
+		cd_pki_sha256(token.secret, sizeof(token.secret), record->hash);
+		record->expires_ms = cd_wall_ms() + CD_TOKEN_LIFE_MS;
+		snprintf(record->node, sizeof(record->node), "%s", node);
+		rc = tokens_save(cd);
+	}
+	if (rc < 0) {
+		record->used = false;
+		cd_ipc_reply_error(call, -rc, "no token: %s: %s", path, strerror(-rc));
+		return;
+	}
+	cd_ipc_reply(call, json_pack("{s:b s:s s:s s:i}", "ok", 1, "token", text, "address",
+				     cd->self.address, "expires_s", (int)(CD_TOKEN_LIFE_MS / 1000)));
+}
+
+/* ---- one request to join -------------------------------------------------------------------- */
+
+struct admit {
+	struct cd_job job;
+	struct cd *cd;
+	int fd;
+	struct cd_join *join;
+	char *request;
+	json_t *json;
+	char name[CL_NAME_MAX], address[CD_ADDRESS_MAX];
+	uint8_t secret[CD_TOKEN_SECRET_BYTES];
+	char *csr;
+	uint32_t id;
+	json_t *nodes;
+	int rc;
+	char error[1024];
+};
+
+static void admit_free(struct admit *admit)
+{
+	admit->cd->joins--;
+	json_decref(admit->json);
+	json_decref(admit->nodes);
+	free(admit->request);
+	free(admit->csr);
+	free(admit);
+}
+
+static void answer_run(struct cd_job *job);
+
+static void answer_done(struct cd_job *job)
+{
+	admit_free((struct admit *)job);
+}
+
+static void answer_submit(struct admit *admit)
+{
+	admit->job = (struct cd_job){ .run = answer_run, .done = answer_done };
+	cd_pool_submit(admit->cd->work, &admit->job);
+}
+
+/* What a new member needs; NULL and error when it cannot be had. */
+static char *member_answer(struct admit *admit)
+{
+	CL_CLEANUP_FREE char *ca = NULL, *ca_key = NULL, *authkey = NULL, *cert = NULL;
+	char path[CD_PATH_MAX], hex[2 * CD_AUTHKEY_BYTES + 1], uuid[CD_UUID_TEXT];
+	size_t len = 0;
+	json_t *json;
+	char *text;
+	int rc;
+
+	cd_path(path, sizeof(path), CD_DIR_STATE, "tls/ca.pem");
+	rc = cd_file_read(path, CD_PEM_MAX, &ca, NULL);
+	if (rc == 0) {
+		cd_path(path, sizeof(path), CD_DIR_STATE, "tls/ca.key");
+		rc = cd_file_read(path, CD_PEM_MAX, &ca_key, NULL);
+	}
+	if (rc == 0) {
+		cd_path(path, sizeof(path), CD_DIR_COROSYNC, "authkey");
+		rc = cd_file_read(path, CD_AUTHKEY_BYTES, &authkey, &len);
+		if (rc == 0 && len != CD_AUTHKEY_BYTES)
+			rc = -EBADMSG;
+	}
+	if (rc == 0)
+		rc = cd_pki_csr_sign(ca_key, ca, admit->csr, admit->name, &cert);
+	if (rc < 0) {
+		snprintf(admit->error, sizeof(admit->error), "the certificate cannot be made (%s: %s)",
+			 path, strerror(-rc));
+		return NULL;
+	}
+	hex_encode(authkey, len, hex);
+	cd_uuid_text(admit->cd->self.uuid, uuid);
+	json = json_pack("{s:b s:i s:s s:s s:i s:s s:s s:s s:s s:O}", "ok", 1, "node",
+			 (int)admit->id, "cluster", admit->cd->self.cluster, "uuid", uuid,
+			 "token_ms", (int)admit->cd->self.token_ms, "ca", ca, "ca_key", ca_key,
+			 "cert", cert, "authkey", hex, "nodes", admit->nodes);
+	text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	explicit_bzero(ca_key, strlen(ca_key));
+	return text;
+}
+
+static void answer_run(struct cd_job *job)
+{
+	struct admit *admit = (struct admit *)job;
+	char *text = admit->rc < 0 ? NULL : member_answer(admit);
+	json_t *json;
+
+	if (!text) {
+		json = json_pack("{s:b s:s}", "ok", 0, "error", admit->error);
+		text = json_dumps(json, JSON_COMPACT);
+		json_decref(json);
+		cl_warning("request to join from %s (%s) refused: %s", admit->name, admit->address,
+			   admit->error);
+	} else {
+		cl_notice("node %s (%s) was admitted as node %u", admit->name, admit->address,
+			  admit->id);
+	}
+	cd_join_answer(admit->join, text);
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+static void admit_refuse(struct admit *admit, int rc, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void admit_refuse(struct admit *admit, int rc, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(admit->error, sizeof(admit->error), format, ap);
+	va_end(ap);
+	admit->rc = rc;
+	answer_submit(admit);
+}
+
+/* The node is in the state: everything for its answer is copied for the worker. */
+static void admit_finish(struct admit *admit)
+{
+	struct cd *cd = admit->cd;
+	const struct core_state *st = cd_state(cd);
+	const struct core_node *node = core_node_find(st, admit->name);
+	struct cd_token_record *token = token_find(cd, admit->secret);
+
+	if (!node) {
+		admit_refuse(admit, -EIO, "the node was admitted but is not in the state");
+		return;
+	}
+	admit->id = node->id;
+	admit->nodes = json_array();
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].state != CORE_NODE_UNUSED)
+			json_array_append_new(admit->nodes,
+					      json_pack("{s:i s:s s:s s:b}", "id", id, "name",
+							st->nodes[id].name, "address",
+							st->nodes[id].address, "voter",
+							st->nodes[id].voter));
+	if (token) {
+		token->used = false;
+		if (tokens_save(cd) < 0)
+			cl_warning("tokens.json cannot be written");
+	}
+	answer_submit(admit);
+}
+
+static void admit_added(struct cd *cd, void *arg, int err, const struct core_answer *answer)
+{
+	struct admit *admit = arg;
+
+	if (err < 0)
+		admit_refuse(admit, err, "%s",
+			     answer && answer->text[0] ? answer->text :
+			     err == -ETIMEDOUT	       ? "the cluster has no quorum" :
+							 strerror(-err));
+	else
+		admit_finish(admit);
+}
+
+static bool admit_parse(struct admit *admit)
+{
+	struct in6_addr bin;
+
+	admit->json = json_loads(admit->request, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(admit->json) ||
+	    json_integer_value(json_object_get(admit->json, "version")) != 1 ||
+	    strcmp(text_of(admit->json, "cluster"), admit->cd->self.cluster) != 0 ||
+	    hex_decode(text_of(admit->json, "secret"), admit->secret, sizeof(admit->secret)) < 0 ||
+	    !cl_name_valid(text_of(admit->json, "name")) ||
+	    strlen(text_of(admit->json, "address")) >= CD_ADDRESS_MAX ||
+	    (inet_pton(AF_INET, text_of(admit->json, "address"), &bin) != 1 &&
+	     inet_pton(AF_INET6, text_of(admit->json, "address"), &bin) != 1))
+		return false;
+	snprintf(admit->name, sizeof(admit->name), "%s", text_of(admit->json, "name"));
+	snprintf(admit->address, sizeof(admit->address), "%s", text_of(admit->json, "address"));
+	admit->csr = strdup(text_of(admit->json, "csr"));
+	return admit->csr != NULL;
+}
+
+static void accept_run(struct cd_job *job)
+{
+	struct admit *admit = (struct admit *)job;
+	char dir[CD_PATH_MAX];
+
+	cd_path(dir, sizeof(dir), CD_DIR_STATE, "tls");
+	admit->rc = cd_join_accept(admit->fd, dir, &admit->join, &admit->request);
+}
+
+static void accept_done(struct cd_job *job)
+{
+	struct admit *admit = (struct admit *)job;
+	struct cd *cd = admit->cd;
+	const struct core_node *known;
+	struct cd_token_record *token;
+	struct core_command *cmd;
+
+	if (admit->rc < 0) {
+		cl_warning("a connection to the join port failed: %s", strerror(-admit->rc));
+		admit_free(admit);
+		return;
+	}
+	if (!admit_parse(admit)) {
+		admit_refuse(admit, -EBADMSG, "the request to join is not understood");
+		return;
+	}
+	token = token_find(cd, admit->secret);
+	if (!token || token->expires_ms < cd_wall_ms()) {
+		admit_refuse(admit, -EACCES,
+			     "the token is %s: a token is good once, for 15 minutes, at the node that"
+			     " gave it",
+			     token ? "too old" : "not known here or was used");
+		return;
+	}
+	if (token->node[0] && strcmp(token->node, admit->name) != 0) {
+		admit_refuse(admit, -EACCES, "the token is for node %s, not for %s", token->node,
+			     admit->name);
+		return;
+	}
+	/* A joiner that was admitted but never arrived may come again. */
+	known = core_node_find(cd_state(cd), admit->name);
+	if (known && known->state == CORE_NODE_NEW && strcmp(known->address, admit->address) == 0) {
+		admit_finish(admit);
+		return;
+	}
+	cmd = calloc(1, sizeof(*cmd));
+	if (!cmd)
+		abort();
+	cmd->kind = CORE_CMD_NODE_ADD;
+	snprintf(cmd->name, sizeof(cmd->name), "%s", admit->name);
+	snprintf(cmd->address, sizeof(cmd->address), "%s", admit->address);
+	snprintf(cmd->vm_address, sizeof(cmd->vm_address), "%s", admit->address);
+	cd_drive_command(cd, cmd, 0, admit_added, admit);
+	free(cmd);
+}
+
+/* ---- the port ------------------------------------------------------------------------------- */
+
+static int32_t on_connection(int32_t fd, int32_t events, void *arg)
+{
+	struct cd *cd = arg;
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	struct admit *admit;
+
+	if (conn < 0)
+		return 0;
+	if (cd->joins >= JOINS_MAX || !(admit = calloc(1, sizeof(*admit)))) {
+		close(conn);
+		return 0;
+	}
+	cd->joins++;
+	admit->cd = cd;
+	admit->fd = conn;
+	admit->job = (struct cd_job){ .run = accept_run, .done = accept_done };
+	cd_pool_submit(cd->work, &admit->job);
+	return 0;
+}
+
+static void listen_again(void *arg)
+{
+	cd_cluster_listen(arg);
+}
+
+void cd_cluster_listen(struct cd *cd)
+{
+	qb_loop_timer_handle timer;
+	int fd = cl_tcp_listen(cd->self.address, CD_JOIN_PORT);
+
+	if (fd < 0) {
+		if (cd->join_fd != fd)
+			cl_warning("%s port %u: %s; trying again", cd->self.address, CD_JOIN_PORT,
+				   strerror(-fd));
+		cd->join_fd = fd;
+		qb_loop_timer_add(cd->loop, QB_LOOP_LOW, 2 * QB_TIME_NS_IN_SEC, cd, listen_again,
+				  &timer);
+		return;
+	}
+	cd->join_fd = fd;
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	qb_loop_poll_add(cd->loop, QB_LOOP_LOW, fd, POLLIN, cd, on_connection);
+}

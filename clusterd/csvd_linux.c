@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * csvd; see csvd_linux.h.  A thread holds a connection to it: its end is csvd's
+ * end.  A csvd that we had to start holds nothing, so that the core must be told when volumes
+ * were attached before.
+ */
+#include "clusterd/csvd_linux.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clusterd/daemon.h"
+#include "clusterd/exec_linux.h"
+#include "clusterd/paths_linux.h"
+#include "common/cl_cleanup.h"
+#include "common/cl_ctl.h"
+#include "common/cl_log.h"
+
+#define CONNECT_MS 10000
+#define START_MS   20000
+#define POLL_MS	   50
+#define AGAIN_MS   1000
+
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void socket_path(char out[CD_PATH_MAX])
+{
+	cd_path(out, CD_PATH_MAX, CD_DIR_RUN, "csvd.sock");
+}
+
+static const char *csvd_path(void)
+{
+	static const char *const paths[] = { HF_LIBEXECDIR "/csvd", HF_SBINDIR "/csvd",
+					     "/usr/bin/csvd" };
+
+	for (unsigned i = 0; i < CL_ARRAY_LEN(paths); i++)
+		if (access(paths[i], X_OK) == 0)
+			return paths[i];
+	return paths[0];
+}
+
+int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_result,
+		 char **ret_error)
+{
+	struct cl_ctl_client *client;
+	char path[CD_PATH_MAX];
+	int rc = -ENOENT;
+
+	*ret_result = NULL;
+	*ret_error = NULL;
+	socket_path(path);
+	for (int waited = 0; waited <= CONNECT_MS; waited += POLL_MS) {
+		rc = cl_ctl_client_connect(path, &client);
+		if (rc == 0)
+			break;
+		poll(NULL, 0, POLL_MS);
+	}
+	if (rc < 0) {
+		json_decref(args);
+		if (asprintf(ret_error, "csvd does not answer on %s", path) < 0)
+			*ret_error = NULL;
+		return -ENOENT;
+	}
+	rc = cl_ctl_client_call(client, verb, args, timeout_ms, ret_result, ret_error);
+	cl_ctl_client_free(client);
+	return rc;
+}
+
+static bool answers(void)
+{
+	struct cl_ctl_client *client;
+	char path[CD_PATH_MAX];
+
+	socket_path(path);
+	if (cl_ctl_client_connect(path, &client) < 0)
+		return false;
+	cl_ctl_client_free(client);
+	return true;
+}
+
+static pid_t csvd_find(void)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 1 && cd_exec_is(pid, "csvd"))
+			found = pid;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+int cd_csvd_kill(int timeout_ms)
+{
+	uint64_t end = cd_now_ms() + (uint64_t)timeout_ms;
+	pid_t pid;
+	int rc = 0;
+
+	pthread_mutex_lock(&start_lock);
+	while ((pid = csvd_find())) {
+		cd_exec_kill(pid, "csvd", SIGKILL);
+		if (cd_now_ms() >= end) {
+			rc = -ETIMEDOUT;
+			break;
+		}
+		poll(NULL, 0, POLL_MS);
+	}
+	pthread_mutex_unlock(&start_lock);
+	return rc;
+}
+
+static int csvd_start(char *error, size_t cap_bytes)
+{
+	const char *argv[] = { csvd_path(), NULL };
+	uint64_t end = cd_now_ms() + START_MS;
+	char log[CD_PATH_MAX];
+	pid_t pid;
+	int rc;
+
+	cd_path(log, sizeof(log), CD_DIR_RUN, "csvd.log");
+	rc = cd_exec_spawn(argv, log, "csvd", &pid);
+	if (rc < 0) {
+		snprintf(error, cap_bytes, "%s: %s", argv[0], strerror(-rc));
+		return rc;
+	}
+	while (cd_now_ms() < end) {
+		if (answers())
+			return 1;
+		if (!cd_exec_is(pid, "csvd")) {
+			snprintf(error, cap_bytes, "%s ended at once; see %s", argv[0], log);
+			return -EIO;
+		}
+		poll(NULL, 0, POLL_MS);
+	}
+	snprintf(error, cap_bytes, "%s does not answer after %d s; see %s", argv[0],
+		 START_MS / 1000, log);
+	return -ETIMEDOUT;
+}
+
+int cd_csvd_ensure(char *error, size_t cap_bytes)
+{
+	int rc;
+
+	pthread_mutex_lock(&start_lock);
+	rc = answers() ? 0 : csvd_start(error, cap_bytes);
+	pthread_mutex_unlock(&start_lock);
+	return rc;
+}
+
+/* ---- the watcher ---------------------------------------------------------------------------- */
+
+struct csvd_notice {
+	struct cd *cd;
+	bool started;
+	char text[256];
+	json_t *event;
+};
+
+static bool had_volumes(const struct cd *cd)
+{
+	const struct core_state *st = cd_state(cd);
+
+	for (uint16_t i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].attached & CORE_NODE_BIT(cd->self.id))
+			return true;
+	return false;
+}
+
+static void notice_run(void *arg)
+{
+	struct csvd_notice *notice = arg;
+	struct cd *cd = notice->cd;
+
+	if (notice->started) {
+		cl_notice("csvd was started");
+		/* It knows nothing yet: not the nodes and not its volumes. */
+		cd_local_run(cd, &(struct replica_local){ .kind = REPLICA_CONFIGURE });
+		if (had_volumes(cd)) {
+			cd_drive_note(cd, "local", "csvd", "gone", "started",
+				      "csvd of this node died; its volumes are attached again");
+			replica_csvd_lost(cd->replica, cd_now_ms());
+			cd_drive_settle(cd);
+		}
+	} else if (notice->event) {
+		const char *volume = json_string_value(json_object_get(notice->event, "volume"));
+		const char *state = json_string_value(json_object_get(notice->event, "state"));
+		const char *reason = json_string_value(json_object_get(notice->event, "reason"));
+
+		cd_drive_note(cd, "local", volume ? volume : "csvd", "", state ? state : "",
+			      reason ? reason : "");
+	} else {
+		cl_warning("%s", notice->text);
+	}
+	json_decref(notice->event);
+	free(notice);
+}
+
+static void notice_post(struct cd *cd, bool started, json_t *event, const char *text)
+{
+	struct csvd_notice *notice = calloc(1, sizeof(*notice));
+
+	if (!notice)
+		abort();
+	notice->cd = cd;
+	notice->started = started;
+	notice->event = event;
+	snprintf(notice->text, sizeof(notice->text), "%s", text ? text : "");
+	cd_post_call(cd->post, notice_run, notice);
+}
+
+static void csvd_listen(struct cd *cd)
+{
+	struct cl_ctl_client *client;
+	char path[CD_PATH_MAX];
+
+	socket_path(path);
+	if (cl_ctl_client_connect(path, &client) < 0)
+		return;
+	for (;;) {
+		json_t *event = cl_ctl_client_event(client, 60000);
+		const char *name = json_string_value(json_object_get(event, "event"));
+
+		if (!event && errno == ETIMEDOUT)
+			continue;
+		if (!event)
+			break;
+		if (name && strcmp(name, "volume-state") == 0)
+			notice_post(cd, false, event, NULL);
+		else
+			json_decref(event);
+	}
+	cl_ctl_client_free(client);
+}
+
+static void *csvd_thread(void *arg)
+{
+	struct cd *cd = arg;
+	char error[256], last[256] = "";
+
+	for (;;) {
+		int rc = cd_csvd_ensure(error, sizeof(error));
+
+		if (rc < 0) {
+			if (strcmp(error, last) != 0)
+				notice_post(cd, false, NULL, error);
+			memcpy(last, error, sizeof(last));
+			poll(NULL, 0, AGAIN_MS);
+			continue;
+		}
+		last[0] = '\0';
+		if (rc == 1)
+			notice_post(cd, true, NULL, NULL);
+		csvd_listen(cd);
+	}
+	return NULL;
+}
+
+void cd_csvd_keep(struct cd *cd)
+{
+	sigset_t all, old;
+	pthread_t thread;
+
+	if (cd->csvd_wanted)
+		return;
+	cd->csvd_wanted = true;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	if (pthread_create(&thread, NULL, csvd_thread, cd) == 0)
+		pthread_detach(thread);
+	else
+		cd->csvd_wanted = false;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}

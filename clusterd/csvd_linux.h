@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* csvd of this node: calls (workers only), and keeping it running. */
+#ifndef CD_CSVD_LINUX_H
+#define CD_CSVD_LINUX_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct cd;
+
+/* As cl_ctl_client_call() on a connection of its own; waits a little for csvd to come back. */
+int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_result,
+		 char **ret_error);
+/* Starts csvd if nobody answers on its socket.  0 it was there, 1 started, -errno. */
+int cd_csvd_ensure(char *error, size_t cap_bytes);
+/* SIGKILLs every csvd of this node and waits for its end: 0 or -ETIMEDOUT. */
+int cd_csvd_kill(int timeout_ms);
+
+/* Loop thread: from now on there is to be one; started, watched, started again. */
+void cd_csvd_keep(struct cd *cd);
+
+#endif

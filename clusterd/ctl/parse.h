@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What an operator writes on the command line, as values.  Pure. */
+#ifndef CTL_PARSE_H
+#define CTL_PARSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/cl_types.h"
+
+#define CTL_PATH_MAX 256u
+
+/* "512", "4k", "256M", "1G", "2T" (powers of 1024, either case, an "iB" or "B" after it is fine). 0 or -EINVAL, -ERANGE. */
+int ctl_size_parse(const char *text, uint64_t *ret_bytes);
+/* A decimal number within [min, max]: 0, -EINVAL or -ERANGE. */
+int ctl_number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
+
+struct ctl_disk {
+	char volume[CL_NAME_MAX];
+	char path[CTL_PATH_MAX];
+	uint64_t size_bytes; /* 0: not given */
+};
+
+/* "VOLUME/PATH[,size=SIZE]"; a leading /clusterstorage/ is allowed. 0 or -EINVAL with what is wrong. */
+int ctl_disk_parse(const char *text, struct ctl_disk *ret_disk, const char **ret_why);
+
+struct ctl_net {
+	char name[CL_NAME_MAX];
+	char mac[18]; /* "" if not given */
+};
+
+/* "SWITCH[,mac=52:54:00:12:34:56]" */
+int ctl_net_parse(const char *text, struct ctl_net *ret_net, const char **ret_why);
+
+/* "1.5 GiB" into out. */
+void ctl_size_text(uint64_t bytes, char *out, size_t cap_bytes);
+
+#endif

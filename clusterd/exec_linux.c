@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Child processes; see exec_linux.h.  A detached program is forked twice, so
+ * that init reaps it and nothing depends on our own life.  Between fork and exec only
+ * async-signal-safe calls are made, for we have threads.
+ */
+#include "clusterd/exec_linux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cl_cleanup.h"
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000L;
+}
+
+/* In the child: default signals, nothing but 0, 1, 2 open. */
+static void child_clean(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < 32; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void fds_place(int in, int out, int err_fd)
+{
+	dup2(in, 0);
+	dup2(out, 1);
+	dup2(out, 2);
+	if (err_fd >= 0 && err_fd != 3) {
+		dup2(err_fd, 3);
+		err_fd = 3;
+	}
+	if (err_fd >= 0)
+		fcntl(3, F_SETFD, FD_CLOEXEC);
+	syscall(SYS_close_range, err_fd >= 0 ? 4u : 3u, ~0u, 0u);
+}
+
+static void output_drain(int fd, char *out, size_t cap_bytes, size_t *len)
+{
+	char buf[1024];
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	for (ssize_t i = 0; i < n; i++)
+		if (*len + 1 < cap_bytes)
+			out[(*len)++] = buf[i];
+}
+
+/* Reads until the end of the output or the time; true if in time. */
+static bool output_read(int fd, long end_ms, char *out, size_t cap_bytes)
+{
+	size_t len = 0;
+
+	for (;;) {
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		long left = end_ms - now_ms();
+		int n = left > 0 ? poll(&pfd, 1, (int)left) : 0;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		if (!(pfd.revents & POLLIN))
+			return true;
+		output_drain(fd, out, cap_bytes, &len);
+		if (cap_bytes)
+			out[len] = '\0';
+	}
+}
+
+int cd_exec_run(const char *const argv[], int timeout_ms, char *out, size_t cap_bytes)
+{
+	CL_CLEANUP_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	CL_CLEANUP_CLOSE int read_fd = -1;
+	long end = now_ms() + timeout_ms;
+	int fds[2], status;
+	bool timely;
+	pid_t pid;
+
+	if (cap_bytes)
+		out[0] = '\0';
+	if (null_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	read_fd = fds[0];
+	pid = fork();
+	if (pid < 0) {
+		close(fds[1]);
+		return -errno;
+	}
+	if (pid == 0) {
+		setsid();
+		child_clean();
+		fds_place(null_fd, fds[1], -1);
+		execvp(argv[0], (char *const *)argv);
+		_exit(127);
+	}
+	close(fds[1]);
+	timely = output_read(read_fd, end, out, cap_bytes);
+	/* A daemon that it started may keep the pipe open: then its own exit decides. */
+	for (;;) {
+		pid_t got = waitpid(pid, &status, timely ? 0 : WNOHANG);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got == 0) {
+			kill(-pid, SIGKILL);
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return -ETIMEDOUT;
+		}
+		if (got < 0)
+			return -errno;
+		break;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int cgroup_own(char *out, size_t cap_bytes)
+{
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	char line[512];
+	int rc = -ENOENT;
+
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::/", 4) == 0) {
+			snprintf(out, cap_bytes, CGROUP_ROOT "%s", line + 3);
+			rc = 0;
+		}
+	}
+	fclose(file);
+	return rc;
+}
+
+/* Best effort: a host without cgroup v2 or without delegation only loses the accounting. */
+static void cgroup_place(const char *name, pid_t pid)
+{
+	char base[600], path[800], text[24];
+	CL_CLEANUP_CLOSE int fd = -1;
+
+	if (cgroup_own(base, sizeof(base)) < 0)
+		return;
+	snprintf(path, sizeof(path), "%s%sholdfast-%s", base,
+		 base[strlen(base) - 1] == '/' ? "" : "/", name);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return;
+	strncat(path, "/cgroup.procs", sizeof(path) - strlen(path) - 1);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	snprintf(text, sizeof(text), "%d", pid);
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		return;
+}
+
+static void spawn_child(const char *const argv[], int null_fd, int log_fd, int err_fd)
+{
+	pid_t pid;
+	int err;
+
+	setsid();
+	pid = fork();
+	if (pid != 0) {
+		if (pid < 0) {
+			err = -errno;
+			if (write(err_fd, &err, sizeof(err)) < 0)
+				_exit(126);
+		}
+		_exit(0);
+	}
+	setsid();
+	child_clean();
+	fds_place(null_fd, log_fd, err_fd);
+	pid = getpid();
+	if (write(3, &pid, sizeof(pid)) < 0)
+		_exit(126);
+	execvp(argv[0], (char *const *)argv);
+	err = -errno;
+	if (write(3, &err, sizeof(err)) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+int cd_exec_spawn(const char *const argv[], const char *log_path, const char *cgroup,
+		  pid_t *ret_pid)
+{
+	CL_CLEANUP_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	CL_CLEANUP_CLOSE int log_fd =
+		open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	CL_CLEANUP_CLOSE int read_fd = -1;
+	int fds[2], first = 0, second = 0, status;
+	pid_t pid;
+
+	if (null_fd < 0 || log_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	read_fd = fds[0];
+	pid = fork();
+	if (pid < 0) {
+		close(fds[1]);
+		return -errno;
+	}
+	if (pid == 0)
+		spawn_child(argv, null_fd, log_fd, fds[1]);
+	close(fds[1]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	/* First the pid, then nothing if exec succeeded, or a negative errno. */
+	if (read(read_fd, &first, sizeof(first)) != sizeof(first))
+		return -EIO;
+	if (first < 0)
+		return first;
+	if (read(read_fd, &second, sizeof(second)) == sizeof(second))
+		return second;
+	if (cgroup)
+		cgroup_place(cgroup, first);
+	*ret_pid = first;
+	return 0;
+}
+
+bool cd_exec_is(pid_t pid, const char *name)
+{
+	char path[64], exe[512], *base;
+	ssize_t n;
+
+	if (pid <= 1)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	if (n <= 0)
+		return false;
+	exe[n] = '\0';
+	/* An upgrade leaves "PATH (deleted)" behind. */
+	if (n > 10 && strcmp(exe + n - 10, " (deleted)") == 0)
+		exe[n - 10] = '\0';
+	base = strrchr(exe, '/');
+	return strcmp(base ? base + 1 : exe, name) == 0;
+}
+
+int cd_exec_kill(pid_t pid, const char *name, int sig)
+{
+	CL_CLEANUP_CLOSE int fd = -1;
+
+	fd = (int)syscall(SYS_pidfd_open, pid, 0u);
+	if (fd < 0)
+		return -errno;
+	if (!cd_exec_is(pid, name))
+		return -ESRCH;
+	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0u) < 0 ? -errno : 0;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Effects on LUNs: admission to a volume, formatting, fencing.  A key is only ever
+ * registered here, as part of an admission that the log ordered for this
+ * incarnation, and never because it was found missing.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clusterd/effect.h"
+#include "clusterd/luns_scsi3pr.h"
+#include "csv/lun.h"
+#include "scsi3pr/scsi3pr.h"
+
+/* All paths of one LUN, open. */
+struct paths {
+	struct scsi3pr_lun lun;
+	struct scsi3pr_dev *dev[SCSI3PR_LUN_PATHS];
+	unsigned n;
+};
+
+static void paths_close(struct paths *paths)
+{
+	for (unsigned i = 0; i < paths->n; i++)
+		scsi3pr_close(paths->dev[i]);
+	paths->n = 0;
+}
+
+static int paths_open(const char *id, struct paths *paths, char *error, size_t cap_bytes)
+{
+	char text[SCSI3PR_TEXT_MAX];
+	int rc = scsi3pr_lun_find(id, &paths->lun);
+
+	paths->n = 0;
+	if (rc < 0 || !paths->lun.n_paths) {
+		snprintf(error, cap_bytes, "LUN %s is not seen by this node", id);
+		return -ENODEV;
+	}
+	for (unsigned i = 0; i < paths->lun.n_paths && i < SCSI3PR_LUN_PATHS; i++) {
+		rc = scsi3pr_open(paths->lun.path[i], 0, &paths->dev[paths->n], text);
+		if (rc < 0) {
+			snprintf(error, cap_bytes, "LUN %.64s: %.110s", id, text);
+			paths_close(paths);
+			return rc;
+		}
+		paths->n++;
+	}
+	return 0;
+}
+
+static int say(char *error, size_t cap_bytes, int rc, struct scsi3pr_dev *dev, const char *what)
+{
+	snprintf(error, cap_bytes, "%s: %s: %.120s", scsi3pr_name(dev), what, scsi3pr_error(dev));
+	return rc;
+}
+
+/*
+ * Registers key on every path, then sees to the reservation: any member may make
+ * it, one that is there already must be of an all-registrants type.
+ */
+static int admit(struct paths *paths, uint64_t key, char *error, size_t cap_bytes)
+{
+	int rc;
+
+	for (unsigned i = 0; i < paths->n; i++) {
+		rc = scsi3pr_register(paths->dev[i], key, true);
+		if (rc < 0)
+			return say(error, cap_bytes, rc, paths->dev[i], "register");
+	}
+	rc = scsi3pr_reserve(paths->dev[0], key, 0, NULL);
+	return rc < 0 ? say(error, cap_bytes, rc, paths->dev[0], "reserve") : 0;
+}
+
+/* The incarnation before this one is over; its registration may still be on record. */
+static int old_key_remove(struct paths *paths, uint64_t key, uint64_t old, char *error,
+			  size_t cap_bytes)
+{
+	struct scsi3pr_fence fence;
+	struct scsi3pr_keys *keys = calloc(1, sizeof(*keys));
+	bool listed;
+	int rc;
+
+	if (!keys)
+		return -ENOMEM;
+	rc = scsi3pr_keys_read(paths->dev[0], keys);
+	listed = rc == 0 && scsi3pr_keys_have(keys, old);
+	free(keys);
+	if (rc < 0)
+		return say(error, cap_bytes, rc, paths->dev[0], "read keys");
+	if (!listed)
+		return 0;
+	scsi3pr_fence(paths->dev[0], key, old, &fence);
+	if (fence.proof == SCSI3PR_FENCED || fence.proof == SCSI3PR_KEY_ABSENT)
+		return 0;
+	snprintf(error, cap_bytes, "%.180s", fence.text);
+	return fence.error ? fence.error : -EIO;
+}
+
+void cd_fx_vol_join(struct cd_fx *fx)
+{
+	char error[CORE_TEXT_MAX] = "";
+	struct paths paths;
+	int rc = paths_open(fx->lun, &paths, error, sizeof(error));
+
+	if (rc == 0) {
+		rc = atomic_load(&fx->cancelled) ? -ECANCELED :
+						   admit(&paths, fx->effect.pr_key, error,
+							 sizeof(error));
+		if (rc == 0 && fx->effect.pr_key_old && fx->effect.pr_key_old != fx->effect.pr_key)
+			rc = old_key_remove(&paths, fx->effect.pr_key, fx->effect.pr_key_old, error,
+					    sizeof(error));
+		if (rc == 0)
+			rc = cd_csvd_attach(fx, paths.lun.path[0], error, sizeof(error));
+		paths_close(&paths);
+	}
+	if (rc < 0)
+		cd_fx_error(fx, -rc, error);
+	else
+		cd_fx_done(fx);
+}
+
+static int format(struct cd_fx *fx, struct paths *paths, char *error, size_t cap_bytes)
+{
+	struct csv_lun_format params = {
+		.name = fx->volume,
+		.force = (fx->effect.flags & CORE_FLAG_FORCE) != 0,
+	};
+	char text[CSV_LUN_TEXT_MAX];
+	struct csv_lun *lun;
+	int rc = csv_lun_open(paths->lun.path[0], &lun, text);
+
+	if (rc == 0) {
+		struct csv_super super;
+
+		memcpy(params.cluster_uuid, fx->cluster_uuid, CL_UUID_BYTES);
+		memcpy(params.volume_uuid, fx->volume_uuid, CL_UUID_BYTES);
+		/* Asked again after our restart: then it is this very volume already. */
+		if (csv_lun_super_read(lun, &super) != 0 ||
+		    memcmp(super.volume_uuid, fx->volume_uuid, CL_UUID_BYTES) != 0)
+			rc = csv_lun_format(lun, &params, text);
+		csv_lun_close(lun);
+	}
+	if (rc < 0)
+		snprintf(error, cap_bytes, "LUN %.64s: %.110s", fx->lun, text);
+	return rc;
+}
+
+void cd_fx_vol_format(struct cd_fx *fx)
+{
+	struct cd_lun_check check = { 0 };
+	char error[512] = "";
+	struct paths paths = { .n = 0 };
+	bool admitted = false;
+	int rc = cd_lun_check(fx->lun, true, fx->effect.pr_key, &check, error, sizeof(error));
+
+	if (rc == 0)
+		rc = paths_open(fx->lun, &paths, error, sizeof(error));
+	if (rc == 0) {
+		rc = admit(&paths, fx->effect.pr_key, error, sizeof(error));
+		admitted = true;
+	}
+	if (rc == 0)
+		rc = format(fx, &paths, error, sizeof(error));
+	/* Nothing of a refused volume stays on the LUN. */
+	if (rc < 0 && admitted && rc != -ETIMEDOUT)
+		for (unsigned i = 0; i < paths.n; i++)
+			scsi3pr_unregister(paths.dev[i], fx->effect.pr_key);
+	paths_close(&paths);
+	if (rc < 0) {
+		cd_fx_error(fx, -rc, error);
+	} else {
+		fx->result.values[0] = check.size_bytes;
+		cd_fx_done(fx);
+	}
+}
+
+/*
+ * Proof only from a key that was seen and is gone by our own PREEMPT AND ABORT.
+ * The victim's key of the incarnation before counts as well, where it is listed.
+ */
+void cd_fx_fence(struct cd_fx *fx)
+{
+	char error[CORE_TEXT_MAX] = "";
+	struct scsi3pr_fence fence;
+	struct paths paths;
+	int rc = paths_open(fx->lun, &paths, error, sizeof(error));
+
+	if (rc < 0) {
+		cd_fx_error(fx, -rc, error);
+		return;
+	}
+	if (fx->effect.pr_key_old)
+		rc = old_key_remove(&paths, fx->own_key, fx->effect.pr_key_old, error, sizeof(error));
+	if (rc < 0) {
+		paths_close(&paths);
+		cd_fx_error(fx, -rc, error);
+		return;
+	}
+	scsi3pr_fence(paths.dev[0], fx->own_key, fx->effect.pr_key, &fence);
+	paths_close(&paths);
+	switch (fence.proof) {
+	case SCSI3PR_FENCED:
+		cd_fx_done(fx);
+		snprintf(fx->result.text, sizeof(fx->result.text), "%.180s", fence.text);
+		break;
+	case SCSI3PR_KEY_ABSENT:
+		cd_fx_failed(fx, ENOKEY, "%.180s", fence.text);
+		break;
+	case SCSI3PR_UNKNOWN:
+		cd_fx_unknown(fx, "%.180s", fence.text);
+		break;
+	default:
+		cd_fx_failed(fx, fence.error ? -fence.error : EIO, "%.180s", fence.text);
+		break;
+	}
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What concerns this node alone: freeze and thaw its VMs, kill them at the
+ * deadline, tell csvd who is who, and say what runs here.  Freeze and kill go to the pool of their own: they never wait
+ * behind other work.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clusterd/csvd_linux.h"
+#include "clusterd/effect.h"
+#include "clusterd/fx_vm_vmm.h"
+#include "clusterd/monitor_vmm.h"
+#include "clusterd/paths_linux.h"
+#include "common/cl_cleanup.h"
+#include "common/cl_log.h"
+
+#define PAUSE_MS 3000
+#define CALL_MS	 30000
+#define DOWN_MS	 5000
+
+struct local_job {
+	struct cd_job job;
+	struct cd *cd;
+	enum replica_local_kind kind;
+	uint32_t incarnation;
+	char vm[CL_NAME_MAX];
+	uint64_t generation;
+	char verb[16];
+	json_t *args;
+	int timeout_ms;
+	unsigned n_volumes;
+	char volumes[CORE_VOLUMES_MAX][CL_NAME_MAX];
+	char why[160];
+	struct core_seen *seen;
+	uint16_t n_seen;
+	uint32_t memory_mib;
+	uint16_t cpus;
+};
+
+static struct local_job *local_new(struct cd *cd, const struct replica_local *local,
+				   void (*run)(struct cd_job *job), void (*done)(struct cd_job *job))
+{
+	const struct core_state *st = cd_state(cd);
+	struct local_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		abort();
+	job->job = (struct cd_job){ .run = run, .done = done };
+	job->cd = cd;
+	job->kind = local->kind;
+	job->incarnation = st->nodes[cd->self.id].incarnation;
+	snprintf(job->why, sizeof(job->why), "%s", local->why ? local->why : "");
+	for (uint16_t i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].attached & CORE_NODE_BIT(cd->self.id))
+			memcpy(job->volumes[job->n_volumes++], st->volumes[i].name, CL_NAME_MAX);
+	return job;
+}
+
+static void local_free(struct cd_job *base)
+{
+	struct local_job *job = (struct local_job *)base;
+
+	json_decref(job->args);
+	free(job->seen);
+	free(job);
+}
+
+/* ---- freeze, thaw, kill --------------------------------------------------------------------- */
+
+/* One VM each, so that one that does not answer holds up none. */
+static void pause_run(struct cd_job *base)
+{
+	struct local_job *job = (struct local_job *)base;
+	struct cd_vm_status status;
+	char *error = NULL;
+	json_t *result;
+	int rc;
+
+	if (job->kind == REPLICA_THAW) {
+		/* A VM that a migration or a save paused is not ours to resume. */
+		if (cd_vmproc_status(job->vm, PAUSE_MS, &status) < 0 ||
+		    strcmp(status.state, "paused") != 0)
+			return;
+		rc = cd_vmproc_call(job->vm, "resume",
+				    json_pack("{s:I}", "generation", (json_int_t)status.generation),
+				    CALL_MS, &result, &error);
+	} else {
+		rc = cd_vmproc_call(job->vm, "pause", NULL, PAUSE_MS, &result, &error);
+	}
+	json_decref(result);
+	if (rc < 0)
+		cl_warning("VM %s: %s: %s", job->vm,
+			   job->kind == REPLICA_THAW ? "resume" : "pause",
+			   error ? error : strerror(-rc));
+	free(error);
+}
+
+struct spread_job {
+	struct cd_job job;
+	struct cd *cd;
+	enum replica_local_kind kind;
+	struct cd_vmproc *list;
+	size_t n;
+};
+
+static void spread_run(struct cd_job *base)
+{
+	struct spread_job *job = (struct spread_job *)base;
+
+	job->list = calloc(CD_VMPROCS_MAX, sizeof(*job->list));
+	job->n = job->list ? cd_vmproc_list(job->list, CD_VMPROCS_MAX) : 0;
+}
+
+static void spread_done(struct cd_job *base)
+{
+	struct spread_job *job = (struct spread_job *)base;
+	struct replica_local local = { .kind = job->kind };
+
+	for (size_t i = 0; i < job->n; i++) {
+		struct local_job *one = local_new(job->cd, &local, pause_run, local_free);
+
+		memcpy(one->vm, job->list[i].name, sizeof(one->vm));
+		one->job.key = cd_pool_key("pause", one->vm);
+		cd_pool_submit(job->cd->fence, &one->job);
+	}
+	free(job->list);
+	free(job);
+}
+
+static void spread(struct cd *cd, enum replica_local_kind kind)
+{
+	struct spread_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		abort();
+	job->job = (struct cd_job){ .run = spread_run, .done = spread_done };
+	job->cd = cd;
+	job->kind = kind;
+	cd_pool_submit(cd->fence, &job->job);
+}
+
+static void kill_run(struct cd_job *base)
+{
+	struct local_job *job = (struct local_job *)base;
+
+	cd_vmproc_gate_close(job->incarnation);
+	if (cd_vmprocs_kill_all(20000) < 0)
+		cl_error("a vmm of this node does not end");
+	for (unsigned i = 0; i < job->n_volumes; i++) {
+		char *error;
+		json_t *result;
+
+		cd_csvd_call("down",
+			     json_pack("{s:s s:s}", "volume", job->volumes[i], "reason", job->why),
+			     DOWN_MS, &result, &error);
+		json_decref(result);
+		free(error);
+	}
+}
+
+static void open_run(struct cd_job *base)
+{
+	cd_vmproc_gate_open(((struct local_job *)base)->incarnation);
+}
+
+/* ---- csvd ----------------------------------------------------------------------------------- */
+
+static void csvd_run(struct cd_job *base)
+{
+	struct local_job *job = (struct local_job *)base;
+	CL_CLEANUP_FREE char *error = NULL;
+	json_t *result = NULL;
+	int rc = cd_csvd_call(job->verb, job->args, job->timeout_ms, &result, &error);
+
+	job->args = NULL;
+	json_decref(result);
+	if (rc < 0 && rc != -ENOENT)
+		cl_warning("csvd %s: %s", job->verb, error ? error : strerror(-rc));
+}
+
+static void csvd_send(struct cd *cd, const struct replica_local *local, const char *verb,
+		      const char *order, json_t *args)
+{
+	struct local_job *job = local_new(cd, local, csvd_run, local_free);
+
+	snprintf(job->verb, sizeof(job->verb), "%s", verb);
+	job->args = args;
+	job->timeout_ms = CALL_MS;
+	job->job.key = cd_pool_key(verb, order);
+	cd_pool_submit(cd->work, &job->job);
+}
+
+static void configure(struct cd *cd, const struct replica_local *local)
+{
+	const struct core_state *st = cd_state(cd);
+	json_t *nodes = json_array();
+
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].state != CORE_NODE_UNUSED)
+			json_array_append_new(nodes, json_pack("{s:i s:s s:s}", "id", id, "name",
+							       st->nodes[id].name, "address",
+							       st->nodes[id].address));
+	csvd_send(cd, local, "configure", "",
+		  json_pack("{s:i s:s s:s s:I s:o}", "node", (int)cd->self.id, "name",
+			    cd->self.name, "address", cd->self.address, "epoch",
+			    (json_int_t)cd->replica->log.epoch, "nodes", nodes));
+}
+
+static void volume_owner(struct cd *cd, const struct replica_local *local)
+{
+	const struct core_state *st = cd_state(cd);
+	const struct core_volume *volume = &st->volumes[local->volume];
+	const char *address = local->owner ? st->nodes[local->owner].address : "";
+
+	csvd_send(cd, local, "owner", volume->name,
+		  json_pack("{s:s s:I s:i s:s}", "volume", volume->name, "term",
+			    (json_int_t)local->term, "owner", (int)local->owner, "address",
+			    address));
+}
+
+/* ---- what runs here ------------------------------------------------------------------------- */
+
+static void list_run(struct cd_job *base)
+{
+	struct local_job *job = (struct local_job *)base;
+	CL_CLEANUP_FREE struct cd_vmproc *list = calloc(CD_VMPROCS_MAX, sizeof(*list));
+	size_t n = list ? cd_vmproc_list(list, CD_VMPROCS_MAX) : 0;
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	long mib = (long)((uint64_t)pages * (uint64_t)page >> 20);
+
+	job->seen = calloc(CORE_REPORT_MAX, sizeof(*job->seen));
+	for (size_t i = 0; job->seen && i < n && job->n_seen < CORE_REPORT_MAX; i++) {
+		struct core_seen *seen = &job->seen[job->n_seen++];
+		struct cd_vm_status status;
+
+		memcpy(seen->name, list[i].name, sizeof(seen->name));
+		/* One that does not answer yet exists all the same. */
+		seen->seen = CORE_SEEN_STARTING;
+		if (cd_vmproc_status(list[i].name, CALL_MS, &status) == 0) {
+			seen->seen = cd_fx_vmm_seen(status.state);
+			seen->generation = status.generation;
+		}
+		if (seen->seen == CORE_SEEN_NONE)
+			seen->seen = CORE_SEEN_STARTING;
+	}
+	job->memory_mib = mib > (long)CD_RESERVE_MIB ? (uint32_t)(mib - CD_RESERVE_MIB) : 0;
+	job->cpus = (uint16_t)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static void list_done(struct cd_job *base)
+{
+	struct local_job *job = (struct local_job *)base;
+	struct cd *cd = job->cd;
+
+	for (uint16_t i = 0; i < job->n_seen; i++)
+		cd_monitor_add(cd, job->seen[i].name, job->seen[i].generation);
+	cl_info("%u VMs run here; %u MiB and %u cpus for VMs", job->n_seen, job->memory_mib,
+		job->cpus);
+	replica_hello(cd->replica, cd_now_ms(), job->seen, job->n_seen, job->memory_mib, job->cpus);
+	cd_drive_settle(cd);
+	local_free(base);
+}
+
+/* ---- dispatch ------------------------------------------------------------------------------- */
+
+void cd_local_run(struct cd *cd, const struct replica_local *local)
+{
+	struct local_job *job;
+
+	switch (local->kind) {
+	case REPLICA_FREEZE:
+		cd_drive_note(cd, "local", cd->self.name, "thawed", "frozen",
+			      local->why ? local->why : "this node is cut off");
+		spread(cd, REPLICA_FREEZE);
+		break;
+	case REPLICA_THAW:
+		cd_drive_note(cd, "local", cd->self.name, "frozen", "thawed",
+			      local->why ? local->why : "this node is a member again");
+		/* Behind a kill that is still running. */
+		job = local_new(cd, local, open_run, local_free);
+		job->job.key = cd_pool_key("gate", "");
+		cd_pool_submit(cd->fence, &job->job);
+		spread(cd, REPLICA_THAW);
+		break;
+	case REPLICA_KILL:
+		cd_drive_note(cd, "local", cd->self.name, "frozen", "killed",
+			      local->why ? local->why : "the deadline of a cut-off node is here");
+		job = local_new(cd, local, kill_run, local_free);
+		job->job.key = cd_pool_key("gate", "");
+		cd_pool_submit(cd->fence, &job->job);
+		break;
+	case REPLICA_CONFIGURE:
+		configure(cd, local);
+		break;
+	case REPLICA_VOLUME_OWNER:
+		volume_owner(cd, local);
+		break;
+	case REPLICA_LIST:
+		job = local_new(cd, local, list_run, list_done);
+		cd_pool_submit(cd->work, &job->job);
+		break;
+	}
+}

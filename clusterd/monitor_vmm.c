@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Listening to vmms; see monitor_vmm.h. */
+#include "clusterd/monitor_vmm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clusterd/daemon.h"
+#include "clusterd/paths_linux.h"
+#include "clusterd/vmproc_linux.h"
+#include "common/cl_ctl.h"
+#include "common/cl_log.h"
+
+#define EVENT_MS   5000
+#define CONNECT_MS 200
+#define ENDING_MS  10000
+
+/* On the loop's list; the thread has a copy of the name and a pointer that outlives it. */
+struct cd_vm_monitor {
+	struct cd_vm_monitor *next;
+	struct cd *cd;
+	char vm[CL_NAME_MAX];
+	uint64_t generation;
+	bool expected;
+};
+
+struct monitor_notice {
+	struct cd_vm_monitor *monitor;
+	bool ended;
+	enum core_exit exit; /* 0: it said that it was told to */
+	char state[32], text[192];
+};
+
+static void notice_run(void *arg)
+{
+	struct monitor_notice *notice = arg;
+	struct cd_vm_monitor *m = notice->monitor;
+	struct cd *cd = m->cd;
+
+	if (!notice->ended) {
+		cl_info("VM %s: %s %s", m->vm, notice->state, notice->text);
+		free(notice);
+		return;
+	}
+	for (struct cd_vm_monitor **p = &cd->monitors; *p; p = &(*p)->next)
+		if (*p == m) {
+			*p = m->next;
+			break;
+		}
+	if (cd_vmproc_find(m->vm)) {
+		/* A new copy was started meanwhile. */
+		cd_monitor_add(cd, m->vm, m->generation);
+	} else if (!m->expected && notice->exit) {
+		cd_drive_note(cd, "local", m->vm, "running", "ended", notice->text);
+		replica_vm_exit(cd->replica, cd_now_ms(), m->vm, m->generation, notice->exit);
+		cd_drive_settle(cd);
+	}
+	free(m);
+	free(notice);
+}
+
+static enum core_exit exit_of(const char *reason)
+{
+	if (strcmp(reason, "guest-shutdown") == 0)
+		return CORE_EXIT_SHUTDOWN;
+	if (strcmp(reason, "guest-reset") == 0)
+		return CORE_EXIT_RESET;
+	if (strcmp(reason, "fenced") == 0)
+		return CORE_EXIT_FENCED;
+	return strcmp(reason, "quit") == 0 ? 0 : CORE_EXIT_ERROR;
+}
+
+static void event_take(struct cd_vm_monitor *m, json_t *event, struct monitor_notice *end)
+{
+	const char *name = json_string_value(json_object_get(event, "event"));
+	const char *reason = json_string_value(json_object_get(event, "reason"));
+	const char *state = json_string_value(json_object_get(event, "state"));
+
+	if (name && strcmp(name, "exit") == 0) {
+		end->exit = exit_of(reason ? reason : "");
+		snprintf(end->text, sizeof(end->text), "the vmm ended: %.150s",
+			 reason ? reason : "no reason given");
+	} else if (name && strcmp(name, "state") == 0) {
+		struct monitor_notice *notice = calloc(1, sizeof(*notice));
+
+		if (!notice)
+			abort();
+		notice->monitor = m;
+		snprintf(notice->state, sizeof(notice->state), "%s", state ? state : "");
+		snprintf(notice->text, sizeof(notice->text), "%s", reason ? reason : "");
+		cd_post_call(m->cd->post, notice_run, notice);
+	}
+}
+
+static void *monitor_thread(void *arg)
+{
+	struct cd_vm_monitor *m = arg;
+	struct monitor_notice *end = calloc(1, sizeof(*end));
+	char path[CD_PATH_MAX];
+
+	if (!end)
+		abort();
+	end->monitor = m;
+	end->ended = true;
+	end->exit = CORE_EXIT_ERROR;
+	snprintf(end->text, sizeof(end->text), "the vmm died");
+	cd_path(path, sizeof(path), CD_DIR_RUN, "vm/%s/control.sock", m->vm);
+	/* Until the process is gone: a connection that breaks alone says nothing. */
+	do {
+		struct cl_ctl_client *client;
+		json_t *event;
+
+		if (cl_ctl_client_connect(path, &client) < 0) {
+			poll(NULL, 0, CONNECT_MS);
+			continue;
+		}
+		end->exit = CORE_EXIT_ERROR;
+		while ((event = cl_ctl_client_event(client, EVENT_MS)) || errno == ETIMEDOUT) {
+			if (event)
+				event_take(m, event, end);
+			json_decref(event);
+			errno = 0;
+		}
+		cl_ctl_client_free(client);
+		/* It closes its socket before it ends. */
+		if (end->exit != CORE_EXIT_ERROR)
+			cd_vmproc_wait(m->vm, ENDING_MS);
+	} while (cd_vmproc_find(m->vm));
+	cd_post_call(m->cd->post, notice_run, end);
+	return NULL;
+}
+
+static struct cd_vm_monitor *monitor_find(struct cd *cd, const char *vm)
+{
+	struct cd_vm_monitor *m = cd->monitors;
+
+	while (m && strcmp(m->vm, vm) != 0)
+		m = m->next;
+	return m;
+}
+
+void cd_monitor_add(struct cd *cd, const char *vm, uint64_t generation)
+{
+	struct cd_vm_monitor *m = monitor_find(cd, vm);
+	pthread_attr_t attr;
+	sigset_t all, old;
+	pthread_t thread;
+
+	if (m) {
+		m->generation = generation;
+		m->expected = false;
+		return;
+	}
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		abort();
+	m->cd = cd;
+	m->generation = generation;
+	snprintf(m->vm, sizeof(m->vm), "%s", vm);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	if (pthread_create(&thread, &attr, monitor_thread, m) == 0) {
+		m->next = cd->monitors;
+		cd->monitors = m;
+	} else {
+		cl_error("VM %s cannot be watched: no thread", vm);
+		free(m);
+	}
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void cd_monitor_expect_exit(struct cd *cd, const char *vm)
+{
+	struct cd_vm_monitor *m = monitor_find(cd, vm);
+
+	if (m)
+		m->expected = true;
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The replicated state as JSON (docs/formats/ipc.md).  Only reads.  Numbers
+ * that do not fit a JSON reader's double, as keys, are hex strings.
+ */
+#include "clusterd/daemon.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const reason_names[] = {
+	"NONE",
+#define CORE_WHY(name, text) #name,
+#include "clusterd/core/reasons.h"
+#undef CORE_WHY
+};
+
+/* "" -> null */
+static json_t *text_or_null(const char *text)
+{
+	return text && text[0] ? json_string(text) : json_null();
+}
+
+static const char *node_name(const struct core_state *st, uint8_t id)
+{
+	return id >= 1 && id <= CL_NODES_MAX ? st->nodes[id].name : "";
+}
+
+static json_t *node_set(const struct core_state *st, core_nodes set)
+{
+	json_t *list = json_array();
+
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (set & CORE_NODE_BIT(id))
+			json_array_append_new(list, json_string(st->nodes[id].name));
+	return list;
+}
+
+/* A reason's text with the node's name and numbers put in. */
+static json_t *reason_text(const struct core_state *st, uint8_t reason, uint8_t node, int64_t n1)
+{
+	const char *p = reason ? core_reason_text(reason) : "";
+	char text[512];
+	size_t len = 0;
+
+	for (; *p && len + CL_NAME_MAX + 1 < sizeof(text); p++) {
+		if (p[0] == '%' && p[1] == 'n')
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s",
+						node ? node_name(st, node) : "?"),
+				p++;
+		else if (p[0] == '%' && p[1] == '1')
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%lld",
+						(long long)n1),
+				p++;
+		else
+			text[len++] = *p;
+	}
+	text[len] = '\0';
+	return json_string(text);
+}
+
+static json_t *hex64(uint64_t value)
+{
+	char text[20];
+
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)value);
+	return json_string(text);
+}
+
+json_t *cd_view_node(struct cd *cd, uint8_t id)
+{
+	const struct core_state *st = cd_state(cd);
+	const struct core_node *n = &st->nodes[id];
+	uint64_t since = st->now_ms >= n->since_ms ? st->now_ms - n->since_ms : 0;
+
+	return json_pack("{s:i s:s s:s s:s s:b s:b s:I s:o s:s s:I s:I s:i s:o s:I s:b s:b s:b}",
+			 "id", id, "name", n->name, "address", n->address, "state",
+			 core_node_state_name(n->state), "self", id == cd->self.id, "voter",
+			 n->voter, "incarnation", (json_int_t)n->incarnation, "pr_key",
+			 hex64(n->pr_key), "proof", core_proof_name(n->proof), "memory_mib",
+			 (json_int_t)n->memory_mib, "used_mib",
+			 (json_int_t)core_node_used_mib(st, id), "cpus", n->cpus, "reason",
+			 reason_text(st, n->reason, id, n->incarnation), "since_ms",
+			 (json_int_t)since, "pause", n->pause, "drain", n->drain, "corosync",
+			 (st->alive & CORE_NODE_BIT(id)) != 0);
+}
+
+json_t *cd_view_volume(struct cd *cd, uint16_t index)
+{
+	const struct core_state *st = cd_state(cd);
+	const struct core_volume *v = &st->volumes[index];
+	char uuid[CD_UUID_TEXT];
+
+	cd_uuid_text(v->uuid, uuid);
+	return json_pack("{s:s s:s s:s s:I s:s s:o s:I s:o s:o s:o s:I}", "name", v->name, "uuid",
+			 uuid, "lun", v->lun, "size", (json_int_t)v->size_bytes, "state",
+			 core_volume_state_name(v->state), "owner",
+			 text_or_null(node_name(st, v->owner)), "term", (json_int_t)v->term,
+			 "attached", node_set(st, v->attached), "registered",
+			 node_set(st, v->registered), "reason",
+			 reason_text(st, v->reason, v->owner, (int64_t)v->term), "since_ms",
+			 (json_int_t)(st->now_ms - v->since_ms));
+}
+
+static json_t *vm_disks(const struct core_state *st, const struct core_vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (uint8_t i = 0; i < config->disk_count; i++) {
+		const struct core_disk *d = &config->disks[i];
+
+		json_array_append_new(
+			list, json_pack("{s:o s:s s:I}", "volume",
+					d->volume < CORE_VOLUMES_MAX ?
+						json_string(st->volumes[d->volume].name) :
+						json_null(),
+					"path", d->path, "size", (json_int_t)d->size_bytes));
+	}
+	return list;
+}
+
+static json_t *vm_nets(const struct core_vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (uint8_t i = 0; i < config->net_count; i++) {
+		const uint8_t *m = config->nets[i].mac;
+		char mac[20];
+
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
+			 m[4], m[5]);
+		json_array_append_new(list, json_pack("{s:s s:s}", "switch",
+						      config->nets[i].network, "mac", mac));
+	}
+	return list;
+}
+
+json_t *cd_view_vm(struct cd *cd, uint16_t index)
+{
+	const struct core_state *st = cd_state(cd);
+	const struct core_vm *vm = &st->vms[index];
+	const struct core_vm_config *c = &vm->config;
+	char uuid[CD_UUID_TEXT];
+	json_t *migration = json_null();
+
+	if (vm->migration.phase)
+		migration = json_pack("{s:s s:b s:s s:s}", "phase",
+				      core_migration_phase_name(vm->migration.phase), "quick",
+				      vm->migration.quick, "source",
+				      node_name(st, vm->migration.source), "target",
+				      node_name(st, vm->migration.target));
+	cd_uuid_text(c->uuid, uuid);
+	return json_pack("{s:s s:s s:s s:b s:o s:o s:I s:I s:i s:s s:s s:s s:o s:o s:o s:b s:o s:I}",
+			 "name", c->name, "uuid", uuid, "state", core_vm_state_name(vm->state),
+			 "run", vm->run, "node", text_or_null(node_name(st, vm->node)), "home",
+			 text_or_null(node_name(st, vm->home)), "generation",
+			 (json_int_t)vm->generation, "memory_mib", (json_int_t)c->memory_mib, "cpus",
+			 c->cpus, "kernel", c->kernel, "initrd", c->initrd, "append", c->append,
+			 "disks", vm_disks(st, c), "nets", vm_nets(c), "reason",
+			 reason_text(st, vm->reason, vm->reason_node, (int64_t)vm->reason_number), "saved",
+			 vm->saved, "migration", migration, "since_ms",
+			 (json_int_t)(st->now_ms - vm->since_ms));
+}
+
+json_t *cd_view_job(struct cd *cd, const struct core_job *job)
+{
+	static const char *const states[] = { "none", "running", "done", "failed" };
+
+	return json_pack("{s:I s:s s:s s:s s:s}", "id", (json_int_t)job->id, "command",
+			 core_command_name(job->command), "name", job->name, "state",
+			 job->state < CL_ARRAY_LEN(states) ? states[job->state] : "none", "text",
+			 job->text);
+}
+
+static const char *object_name(uint8_t object)
+{
+	static const char *const names[] = { "", "cluster", "node", "volume", "vm", "job" };
+
+	return object < CL_ARRAY_LEN(names) ? names[object] : "";
+}
+
+static const char *object_state(uint8_t object, uint8_t state)
+{
+	switch (object) {
+	case CORE_OBJECT_NODE:
+		return core_node_state_name(state);
+	case CORE_OBJECT_VOLUME:
+		return core_volume_state_name(state);
+	case CORE_OBJECT_VM:
+		return core_vm_state_name(state);
+	default:
+		return "";
+	}
+}
+
+json_t *cd_view_trace(const struct cd *cd, const struct core_trace *trace)
+{
+	const struct core_state *st = cd_state(cd);
+	char text[512];
+
+	core_trace_render(st, trace, text, sizeof(text));
+	return json_pack("{s:I s:I s:s s:s s:s s:s s:s s:s s:I s:I s:s}", "ts_ms",
+			 (json_int_t)trace->wall_ms, "seq", (json_int_t)trace->seq, "object",
+			 object_name(trace->object), "name", trace->name, "old",
+			 object_state(trace->object, trace->before), "new",
+			 object_state(trace->object, trace->after), "reason",
+			 trace->reason < CL_ARRAY_LEN(reason_names) ? reason_names[trace->reason] :
+								       "",
+			 "node", node_name(st, trace->node), "n1",
+			 (json_int_t)trace->n1, "n2", (json_int_t)trace->n2, "text", text);
+}
+
+json_t *cd_view_status(struct cd *cd)
+{
+	const struct core_state *st = cd_state(cd);
+	json_t *nodes = json_array(), *volumes = json_array(), *vms = json_array();
+	json_t *jobs = json_array();
+	char uuid[CD_UUID_TEXT];
+
+	if (!st)
+		return json_pack("{s:b s:s s:o s:o s:o s:o}", "ok", 1, "state", "not-in-cluster",
+				 "nodes", nodes, "volumes", volumes, "vms", vms, "jobs", jobs);
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].state != CORE_NODE_UNUSED)
+			json_array_append_new(nodes, cd_view_node(cd, id));
+	for (uint16_t i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].state != CORE_VOLUME_UNUSED)
+			json_array_append_new(volumes, cd_view_volume(cd, i));
+	for (uint16_t i = 0; i < st->vm_count; i++)
+		if (st->vms[i].state != CORE_VM_UNUSED)
+			json_array_append_new(vms, cd_view_vm(cd, i));
+	for (unsigned i = 0; i < CORE_JOBS_MAX; i++)
+		if (st->jobs[i].state == CORE_JOB_RUNNING)
+			json_array_append_new(jobs, cd_view_job(cd, &st->jobs[i]));
+	cd_uuid_text(cd->self.uuid, uuid);
+	return json_pack("{s:b s:s s:s s:s s:i s:s s:b s:{s:i s:i s:i} s:{s:I s:I s:I} s:b s:s s:o "
+			 "s:o s:o s:o}",
+			 "ok", 1, "cluster", cd->self.cluster, "uuid", uuid, "node", cd->self.name,
+			 "node_id", (int)cd->self.id, "state",
+			 log_state_name(cd->replica->log.state), "quorate", cd->votes.quorate,
+			 "votes", "expected", (int)cd->votes.expected, "total",
+			 (int)cd->votes.total, "needed", (int)cd->votes.needed, "log", "epoch",
+			 (json_int_t)cd->replica->log.epoch, "seq",
+			 (json_int_t)cd->replica->log.last.seq, "commit",
+			 (json_int_t)cd->replica->log.commit.seq, "frozen", cd->replica->frozen,
+			 "trouble", cd->trouble, "nodes", nodes, "volumes", volumes, "vms", vms,
+			 "jobs", jobs);
+}
