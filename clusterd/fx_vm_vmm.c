@@ -104,7 +104,7 @@ static int config_write(const struct cd_fx *fx, const char *dir, const char *pat
 }
 
 /* An empty folder for the VM's sockets; a log of an earlier life is kept once. */
-static int run_dir_make(const char *dir)
+static int run_dir_make(const char *dir, uid_t uid)
 {
 	static const char *const stale[] = { "control.sock", "serial.sock", "console.sock",
 					     "vmm.pid" };
@@ -118,6 +118,9 @@ static int run_dir_make(const char *dir)
 	snprintf(path, sizeof(path), "%s/vmm.log", dir);
 	snprintf(old, sizeof(old), "%s/vmm.log.1", dir);
 	rename(path, old);
+	/* The vmm becomes this user. */
+	if (rc == 0 && (chmod(dir, 0700) < 0 || chown(dir, uid, uid) < 0))
+		rc = -errno;
 	return rc;
 }
 
@@ -141,7 +144,7 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 		argv[n++] = peer;
 	}
 	argv[n] = NULL;
-	rc = run_dir_make(dir);
+	rc = run_dir_make(dir, CD_FX_UID(fx->effect.vm));
 	if (rc == 0)
 		rc = config_write(fx, dir, config, option != NULL);
 	if (rc < 0)

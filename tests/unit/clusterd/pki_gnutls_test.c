@@ -21,7 +21,7 @@ static void setup(void)
 
 static void test_sign(void)
 {
-	char *cert = NULL, *key2;
+	char *cert = NULL, *key2, *csr2, *cert2 = NULL;
 
 	setup();
 	CU_ASSERT_EQUAL_FATAL(cd_pki_csr_sign(ca_key, ca, csr, "n1", &cert), 0);
@@ -31,8 +31,13 @@ static void test_sign(void)
 	CU_ASSERT_EQUAL(cd_pki_check(ca, cert, key, "n2"), -EBADMSG);
 	CU_ASSERT_EQUAL_FATAL(cd_pki_key_create(&key2), 0);
 	CU_ASSERT_EQUAL(cd_pki_check(ca, cert, key2, "n1"), -EBADMSG);
-	/* A node is no CA. */
-	CU_ASSERT_EQUAL(cd_pki_check(cert, cert, key, "n1"), -EBADMSG);
+	/* A node is no CA: what it signs is not believed even by who trusts that node. */
+	CU_ASSERT_EQUAL_FATAL(cd_pki_csr_create(key2, "n3", &csr2), 0);
+	CU_ASSERT_EQUAL_FATAL(cd_pki_csr_sign(key, cert, csr2, "n3", &cert2), 0);
+	CU_ASSERT_EQUAL(cd_pki_check(cert, cert2, key2, "n3"), -EBADMSG);
+	CU_ASSERT_EQUAL(cd_pki_check(ca, cert2, key2, "n3"), -EBADMSG);
+	free(csr2);
+	free(cert2);
 	CU_ASSERT_PTR_NULL(strstr(csr, "PRIVATE"));
 	free(cert);
 	free(key2);
