@@ -225,10 +225,11 @@ static void do_resume(struct vmm_control *c, struct cl_ctl_request req, const js
 		refuse_state(c, req, "resume", "paused, ready or saved");
 		return;
 	}
-	if (state == VMM_READY && (!gen || job.generation <= c->vm->generation)) {
+	/* What it ran with elsewhere, whatever the configuration here says. */
+	if (state == VMM_READY && (!gen || job.generation <= c->received.generation)) {
 		cl_ctl_reply_error(c->server, req, ESTALE,
 				   "VM %s came with generation %llu; resume needs a higher one, seen %llu",
-				   c->vm->config->name, (unsigned long long)c->vm->generation,
+				   c->vm->config->name, (unsigned long long)c->received.generation,
 				   (unsigned long long)job.generation);
 		return;
 	}

@@ -11,26 +11,11 @@
 #define MEASURE_MIN_BYTES (64u << 10)
 #define MEASURE_MIN_US	  1000u
 
-/*
- * State and round trip alone take longer than the target: no pass and no throttle can help
- * that.  What can still be won is memory's part; when that is a tenth of the rest, go, unless the
- * target would be missed by far.
- */
-#define CONSTANT_MOST 8u /* times the target */
-
-static bool hopeless_but_best(const struct vmm_precopy *p)
-{
-	uint64_t constant_us = p->state_us + p->fixed_us;
-
-	return constant_us > p->downtime_us && constant_us <= CONSTANT_MOST * p->downtime_us &&
-	       p->est_downtime_us - constant_us <= constant_us / 10;
-}
-
 enum vmm_precopy_verdict vmm_precopy_round(struct vmm_precopy *p, uint64_t sent_bytes,
 					   uint64_t elapsed_us, uint64_t pending_bytes)
 {
 	uint64_t before = p->pending_bytes;
-	uint64_t us = elapsed_us ? elapsed_us : 1;
+	uint64_t us = elapsed_us ? elapsed_us : 1, memory_us = 0, constant_us;
 
 	p->round++;
 	if (sent_bytes >= MEASURE_MIN_BYTES && elapsed_us >= MEASURE_MIN_US) {
@@ -40,13 +25,20 @@ enum vmm_precopy_verdict vmm_precopy_round(struct vmm_precopy *p, uint64_t sent_
 	}
 	p->dirty_bps = pending_bytes * 1000 / us * 1000;
 	p->pending_bytes = pending_bytes;
-	p->est_downtime_us = p->state_us + p->fixed_us;
 	if (pending_bytes) {
 		uint64_t kib_s = p->bandwidth_bps >> 10;
 
-		p->est_downtime_us += (pending_bytes >> 10) * 1000000 / (kib_s ? kib_s : 1);
+		memory_us = (pending_bytes >> 10) * 1000000 / (kib_s ? kib_s : 1);
 	}
-	if (p->est_downtime_us <= p->downtime_us || hopeless_but_best(p))
+	p->est_downtime_us = memory_us + p->state_us + p->fixed_us;
+	if (p->est_downtime_us <= p->downtime_us)
+		return VMM_PRECOPY_SWITCH;
+	constant_us = p->state_us + p->fixed_us;
+	if (memory_us <= p->downtime_us / 2 || memory_us <= constant_us / 4)
+		p->state_bound += p->downtime_us && constant_us >= p->downtime_us / 2;
+	else
+		p->state_bound = 0;
+	if (p->state_bound >= VMM_PRECOPY_STATE_PASSES)
 		return VMM_PRECOPY_SWITCH;
 	if (p->round >= p->rounds_max)
 		return p->switch_anyway ? VMM_PRECOPY_SWITCH : VMM_PRECOPY_GIVE_UP;

@@ -6,7 +6,9 @@
  * the answer is one of: another pass, the same with the guest held back more, switch over now,
  * or give up.  The downtime is estimated from three numbers that are kept apart:
  * memory (pending bytes / bandwidth), state (measured by a dry run) and fixed (round trip and
- * the peer's loading).
+ * the peer's loading).  Passes make only the first smaller: where memory alone would meet half the target, or is little
+ * beside the others, and these are still too long after they were measured again, it switches over, since waiting gains
+ * nothing.
  *
  * Pure: no I/O, no clock, no allocation.
  */
@@ -33,6 +35,7 @@ struct vmm_precopy {
 	/* kept by vmm_precopy_round() */
 	uint32_t round;
 	uint32_t stalls;
+	uint32_t state_bound; /* passes in a row that were too long only by what more passes cannot change */
 	uint32_t throttle_pct; /* how much of its time the guest is held back */
 	uint64_t bandwidth_bps; /* bytes a second, smoothed */
 	uint64_t dirty_bps;
@@ -41,6 +44,7 @@ struct vmm_precopy {
 };
 
 #define VMM_PRECOPY_ROUNDS_DEFAULT 40u
+#define VMM_PRECOPY_STATE_PASSES   3u
 #define VMM_PRECOPY_THROTTLE_FIRST 20u
 #define VMM_PRECOPY_THROTTLE_STEP  15u
 #define VMM_PRECOPY_THROTTLE_MAX   95u

@@ -24,7 +24,7 @@
 #include "common/cl_cleanup.h"
 #include "vmm/migration/precopy.h"
 
-#define CLEAR_PAGES	   1024u  /* pages whose log is cleared at once, before they are read */
+#define CLEAR_PAGES	   262144u /* pages whose log is cleared at once: each clear stops all vCPUs for a moment */
 #define FIXED_US_MIN	   5000u  /* scheduling and the peer's bookkeeping */
 #define PROGRESS_PERIOD_NS 500000000ull
 #define THROTTLE_WINDOW_NS 50000000l
@@ -405,7 +405,7 @@ static void throttle_end(struct throttle *t)
 /* What the switch-over's state will cost, found by doing it. */
 static int dry_run(struct sender *s, uint32_t *lens, uint64_t *ret_us, char **ret_error)
 {
-	uint64_t start = now_ns();
+	uint64_t start = now_ns(), took_us;
 	int r = s->m->pause(s->m->arg, ret_error);
 
 	if (r)
@@ -413,8 +413,11 @@ static int dry_run(struct sender *s, uint32_t *lens, uint64_t *ret_us, char **re
 	s->stats->pause_us = (now_ns() - start) / 1000;
 	r = serialise(s, lens, ret_error);
 	s->m->resume(s->m->arg);
-	*ret_us = (now_ns() - start) / 1000;
-	s->stats->state_us = *ret_us;
+	took_us = (now_ns() - start) / 1000;
+	/* The best of all runs: what disturbed one of them need not disturb the real one. */
+	if (!*ret_us || took_us < *ret_us)
+		*ret_us = took_us;
+	s->stats->state_us = took_us - s->stats->pause_us;
 	return r;
 }
 
@@ -439,7 +442,7 @@ static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct thr
 			break;
 		us = (now_ns() - start) / 1000;
 		sent = (s->stats->data_pages - sent) * VMM_STREAM_PAGE_BYTES;
-		if (p.round == 0) {
+		if (p.round == 0 || p.state_bound) {
 			r = dry_run(s, lens, &p.state_us, ret_error);
 			/* The peer loads about as long as we serialise. */
 			p.fixed_us = FIXED_US_MIN + rtt_us + p.state_us;
