@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: own
+# lab: own seconds=1800
 # The lab keeps its word: commands, exit status, state over a power cut, cables, freezing, the
 # SAN's reservations over its own power cut, and nothing left behind, not even after a crash.
 . "$(dirname "$0")/lib.sh"
@@ -18,7 +18,7 @@ trap '"$LAB" down' EXIT
 before=$(ip -o link | wc -l)
 is "$nothing" "$(left)" "nothing there before"
 lab exec n1 -- true 2> /dev/null
-is 1 $? "a lab that is down says so"
+is 125 $? "a lab that is down says so"
 lab up --nodes 1 --luns 2 --lun-size 512M || fail "up"
 
 on n1 true
@@ -35,7 +35,7 @@ on n1 sh -c 'test -c /dev/kvm && test -c /dev/fuse' || fail "no /dev/kvm or /dev
 lab up 2> /dev/null
 is 1 $? "a second up is refused"
 lab exec n7 -- true 2> /dev/null
-is 1 $? "an unknown node is refused"
+is 125 $? "an unknown node is refused"
 
 data=$(mktemp)
 trap '"$LAB" down; rm -f "$data" "$data.back"' EXIT
@@ -57,7 +57,7 @@ boot=$(on n1 cat /proc/sys/kernel/random/boot_id)
 on n1 sh -c 'echo kept > /var/lib/kept; echo gone > /opt/gone; sync'
 lab power-off n1 || fail "power-off"
 lab exec n1 -- true 2> /dev/null
-is 1 $? "a node that is off says so"
+is 125 $? "a node that is off says so"
 lab power-on n1 || fail "power-on"
 [ "$boot" != "$(on n1 cat /proc/sys/kernel/random/boot_id)" ] || fail "the node did not boot"
 is kept "$(on n1 cat /var/lib/kept)" "/var/lib outlives a power cut"

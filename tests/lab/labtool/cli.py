@@ -136,7 +136,6 @@ def cmd_up(lab, args):
         for i in range(1, args.luns + 1):
             with open(lab.path(f"lun{i}.img"), "wb") as f:
                 f.truncate(args.lun_size)
-        roottree.node_initramfs(root, lab.path("initrd"))
         net.create(lab, state)
         for machine in machines(state):
             qemu.start(lab, state, machine)
@@ -402,7 +401,7 @@ def parser():
     c.add_argument("--san-memory", type=size_bytes, default=size_bytes("512M"), metavar="SIZE")
     c.add_argument("--stage", metavar="DIR", help="Holdfast files to install in the nodes "
                    f"(default {os.path.relpath(STAGE, SOURCE)} if it is there)")
-    c.add_argument("--timeout", type=ranged(1, 3600), default=300, metavar="SECONDS")
+    c.add_argument("--timeout", type=ranged(1, 3600), default=900, metavar="SECONDS")
     c = add("status", cmd_status, "show machines, addresses and LUNs (exit status 3 when down)")
     c.add_argument("--json", action="store_true")
     c = add("exec", cmd_exec, "run a command as root in a node; its output and exit status "
@@ -417,7 +416,7 @@ def parser():
     add("power-off", cmd_power_off, "cut the power: no shutdown", True)
     c = add("power-on", cmd_power_on, "boot a node that is off and wait until it answers", True)
     c.add_argument("--no-wait", action="store_true")
-    c.add_argument("--timeout", type=ranged(1, 3600), default=300, metavar="SECONDS")
+    c.add_argument("--timeout", type=ranged(1, 3600), default=900, metavar="SECONDS")
     add("pause", cmd_pause, "freeze a whole node", True)
     add("unpause", cmd_pause, "let a frozen node go on", True)
     c = add("link", cmd_link, "pull or plug a network cable of a node", True)
@@ -443,7 +442,7 @@ def main(argv):
         return args.func(Lab(), args)
     except LabError as e:
         say(str(e))
-        return 1
+        return 125 if args.command == "exec" else 1  # 1 may be the command's own
     except KeyboardInterrupt:
         say("interrupted")
         return 130

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 from . import accel, net
+from . import root as roottree
 from .config import LabError, wait_until
 
 
@@ -45,28 +46,31 @@ def command(lab, state, machine):
     san = machine == "san"
     memory = state["san_memory"] if san else state["memory"]
     cpus = 1 if san else state["cpus"]
+    disks = [lab.path(machine, "disk.ext4")]  # vda; the SAN's LUNs follow, the root is the last
+    if san:
+        disks += [lab.path(f"lun{i}.img") for i in range(1, state["luns"] + 1)]
+    root_name = "vd" + "abcdefghijklmnop"[len(disks)]
     argv = ["ip", "netns", "exec", lab.ns, "qemu-system-x86_64", "-name", lab.tag(machine),
             "-M", "q35", *accel.options(state["accel"]), "-smp", str(cpus), "-m", str(memory),
             "-nodefaults", "-no-user-config", "-display", "none", "-rtc", "clock=host",
             "-kernel", os.path.join(boot, "vmlinuz-node"),
-            "-initrd", lab.path("initrd"),
+            "-initrd", lab.path(machine, "initrd"),
             "-append", "console=ttyS0 quiet loglevel=4 net.ifnames=0 panic=5 mitigations=off "
-                       f"random.trust_cpu=on tsc=reliable lab.node={machine} lab.host={net_host(machine)}",
+                       f"random.trust_cpu=on tsc=reliable nowatchdog audit=0 "
+                       f"lab.root={root_name} lab.node={machine} lab.host={net_host(machine)}",
             "-device", "virtio-rng-pci",
             "-chardev", f"socket,id=con,path={lab.sock}/{machine}.con,server=on,wait=off,"
                         f"logfile={lab.path(machine, 'console.log')},logappend=on",
             "-serial", "chardev:con",
             "-qmp", f"unix:{lab.sock}/{machine}.qmp,server=on,wait=off"]
-    for tag, path in (("root", state["root"]), ("lab", lab.share)):
-        argv += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,readonly=on,"
-                            "multidevs=remap"]
-    disks = [lab.path(machine, "disk.ext4")]
-    if san:
-        disks += [lab.path(f"lun{i}.img") for i in range(1, state["luns"] + 1)]
+    argv += ["-virtfs", f"local,path={lab.share},mount_tag=lab,security_model=none,readonly=on,"
+                        "multidevs=remap"]
     for i, disk in enumerate(disks):
         # a power cut ends QEMU, not this machine: what it wrote stays in the host's page cache
         argv += ["-drive", f"if=none,id=d{i},file={disk},format=raw,cache=unsafe,discard=unmap",
                  "-device", f"virtio-blk-pci,drive=d{i}"]
+    argv += ["-drive", f"if=none,id=root,file={state['root']}.ext4,format=raw,readonly=on",
+             "-device", "virtio-blk-pci,drive=root"]
     for name in net.nics(machine):
         argv += ["-netdev", f"tap,id={name},ifname={net.tap_name(machine, name)},script=no,"
                             "downscript=no",
@@ -88,6 +92,7 @@ def start(lab, state, machine):
                         os.path.join(state["root"], "lab-boot", "disk.ext4"), disk + ".new"],
                        check=True)
         os.rename(disk + ".new", disk)
+    roottree.node_initramfs(state["root"], lab.path(machine, "initrd"))
     for kind in ("qmp", "con", "ssh"):
         if os.path.exists(f"{lab.sock}/{machine}.{kind}"):
             os.unlink(f"{lab.sock}/{machine}.{kind}")

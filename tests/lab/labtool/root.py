@@ -187,6 +187,22 @@ def trees_in_use(lab):
     return out
 
 
+def image(lab, root):
+    """The tree as a read-only disk image beside it: far cheaper for emulated nodes than 9p."""
+    path = root + ".ext4"
+    if not os.path.exists(path):
+        with build_lock(lab):
+            if not os.path.exists(path):
+                say("making a disk image of the root tree")
+                used = int(run(["du", "-sm", root]).stdout.split()[0])
+                with open(path + ".new", "wb") as f:
+                    f.truncate((used * 5 // 4 + 128) << 20)
+                run(["mke2fs", "-q", "-t", "ext4", "-F", "-L", "lab-root", "-m", "0", "-O",
+                     "^has_journal", "-E", "nodiscard,root_owner=0:0", "-d", root, path + ".new"])
+                os.rename(path + ".new", path)
+    return path
+
+
 def node_initramfs(root, path):
     with open(os.path.join(HERE, "node", "initramfs-init"), encoding="utf-8") as f:
         initramfs(root, path, kernel_version(root, False), BOOT_MODULES, f.read())
@@ -223,6 +239,7 @@ def build(lab, force=False):
     if os.path.realpath(link) != tree and (os.path.islink(link) or not os.path.exists(link)):
         os.symlink(os.path.basename(tree), link + ".new")
         os.replace(link + ".new", link)
+    image(lab, tree)
     return tree
 
 
@@ -236,11 +253,15 @@ def build_locked(lab, tree):
     debootstrap(lab, work)
     fill(work)
     remove_tree(tree)
+    if os.path.exists(tree + ".ext4"):
+        os.unlink(tree + ".ext4")
     os.rename(work, tree)
     for name in os.listdir(lab.cache):  # older trees that nobody runs from
         path = os.path.join(lab.cache, name)
-        if name.startswith("root-") and path != tree and path not in trees_in_use(lab):
+        if re.fullmatch(r"root-[0-9a-f]+", name) and path != tree and path not in trees_in_use(lab):
             remove_tree(path)
+            if os.path.exists(path + ".ext4"):
+                os.unlink(path + ".ext4")
 
 
 def remove_tree(path):
