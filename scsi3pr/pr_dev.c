@@ -151,6 +151,18 @@ int pr_dev_execute(struct scsi3pr_dev *dev, struct pr_command *command, const ch
 	return class_error(class);
 }
 
+int pr_dev_reset(struct scsi3pr_dev *dev)
+{
+	int ret;
+
+	dev->error[0] = '\0';
+	ret = dev->transport->reset(dev->ctx, dev->timeout_ms);
+	if (ret < 0)
+		error_set(dev, "%s: LOGICAL UNIT RESET: %s", dev->name,
+			  ret == -EOPNOTSUPP ? "refused" : "not confirmed");
+	return ret;
+}
+
 static int nonsense(struct scsi3pr_dev *dev, int ret, const char *what, size_t len_bytes)
 {
 	if (ret == -EMSGSIZE)

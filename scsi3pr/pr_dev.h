@@ -35,6 +35,8 @@ struct pr_command {
 struct pr_transport {
 	void (*execute)(void *ctx, struct pr_command *command);
 	void (*pause)(void *ctx, unsigned ms); /* between two tries of a busy target */
+	/* LOGICAL UNIT RESET: 0 when the target says done, else -errno as in scsi3pr.h. */
+	int (*reset)(void *ctx, unsigned timeout_ms);
 	void (*close)(void *ctx);
 };
 
@@ -60,6 +62,11 @@ void pr_dev_init(struct scsi3pr_dev *dev, const struct pr_transport *transport, 
  * scsi3pr.h, with dev->error.  what names it for people.
  */
 int pr_dev_execute(struct scsi3pr_dev *dev, struct pr_command *command, const char *what);
+/*
+ * LOGICAL UNIT RESET (SAM-5 7.7): every command of every nexus is ended before the answer. 0 or
+ * -errno with dev->error.
+ */
+int pr_dev_reset(struct scsi3pr_dev *dev);
 /* READ(10) of one block at 0 into dev->answer. */
 int pr_dev_read_block0(struct scsi3pr_dev *dev);
 /* WRITE(10) of one block of byte values at lba, for the contract tests. */

@@ -2,6 +2,12 @@
 /*
  * Fencing by PREEMPT AND ABORT, and the poll that finds out that we were fenced ourselves.
  *
+ * PREEMPT AND ABORT is followed by a LOGICAL UNIT RESET, because the abort cannot be relied on:
+ * Linux's LIO answers GOOD and aborts nothing where the victim is not the nexus that made the
+ * all-registrants reservation (tests/contract/pr_held.c saw such a write land seconds later;
+ * docs/decisions/fence-drain.md). The victim's key is gone by then, so that nothing of it can
+ * follow the reset.
+ *
  * Decides what is proof (docs/architecture.md): only that our own PREEMPT AND ABORT answered GOOD
  * for a key that was seen present, and that afterwards the key is gone while our own key and the
  * reservation stand.  A key that is absent proves nothing: who removed it may still be aborting,
@@ -101,6 +107,18 @@ static void absent(struct scsi3pr_dev *dev, uint64_t victim_key, struct scsi3pr_
 		dev->name, victim_key);
 }
 
+/* A preempt that was won is not given up lightly: its proof cannot be had a second time. */
+#define RESET_TRIES 8u
+
+static int drain(struct scsi3pr_dev *dev)
+{
+	int ret = -ETIMEDOUT;
+
+	for (unsigned i = 0; i < RESET_TRIES && ret < 0; i++)
+		ret = pr_dev_reset(dev);
+	return ret;
+}
+
 /*
  * Once PREEMPT AND ABORT answered GOOD, a failure to look at the result is UNKNOWN, not FAILED; but
  * own key or reservation lost meanwhile is FAILED: somebody preempted us, and "won some, lost some"
@@ -172,6 +190,15 @@ void scsi3pr_fence(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t victim_ke
 	}
 	if (ret < 0) {
 		verdict_error(ret_fence, dev, ret);
+		return;
+	}
+	ret = drain(dev);
+	if (ret < 0) {
+		verdict(ret_fence, SCSI3PR_UNKNOWN, ret,
+			"%s: PREEMPT AND ABORT answered GOOD, but it is not certain that writes "
+			"under "
+			"way have ended: %s",
+			dev->name, dev->error);
 		return;
 	}
 	verify_after(dev, own_key, victim_key, before.type, ret_fence);

@@ -148,7 +148,7 @@ int scsi3pr_preempt(struct scsi3pr_dev *dev, uint64_t key, uint64_t victim_key, 
 int scsi3pr_clear(struct scsi3pr_dev *dev, uint64_t key);
 
 enum scsi3pr_proof {
-	SCSI3PR_FENCED = 0, /* sufficient: our own P&A answered GOOD for a key that was present */
+	SCSI3PR_FENCED = 0, /* sufficient: our own P&A and LUN reset, for a key that was present */
 	SCSI3PR_KEY_ABSENT = 1, /* not proof: the key was not there when we looked */
 	SCSI3PR_UNKNOWN =
 		2, /* not proof: no answer, or the state afterwards could not be verified */
@@ -166,9 +166,11 @@ struct scsi3pr_fence {
 
 /*
  * Fences victim_key: own key and an all-registrants reservation verified, victim's key seen,
- * PREEMPT AND ABORT answered GOOD, victim's key verified gone, own key and the reservation verified
- * still there.  Only proof FENCED permits a takeover.  Repeat UNKNOWN until another proof is found;
- * a later KEY_ABSENT does not turn an earlier UNKNOWN into proof.
+ * PREEMPT AND ABORT answered GOOD, LOGICAL UNIT RESET done (it ends commands under way where the
+ * target's abort does not; other nodes' kernels send theirs again), victim's key verified gone, own
+ * key and the reservation verified still there.  Only proof FENCED permits a takeover.  Repeat
+ * UNKNOWN until another proof is found; a later KEY_ABSENT does not turn an earlier UNKNOWN into
+ * proof.
  */
 void scsi3pr_fence(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t victim_key,
 		   struct scsi3pr_fence *ret_fence);

@@ -104,6 +104,20 @@ static void session_pause(void *ctx, unsigned ms)
 	(void)nanosleep(&ts, NULL);
 }
 
+static int session_reset(void *ctx, unsigned timeout_ms)
+{
+	struct session *session = ctx;
+	int ret;
+
+	if (session->lost)
+		return -ENODEV;
+	iscsi_set_timeout(session->iscsi, (int)((timeout_ms + 999) / 1000));
+	ret = iscsi_task_mgmt_lun_reset_sync(session->iscsi, (uint32_t)session->lun);
+	if (ret == 0)
+		return 0;
+	return ret == ISCSI_TMR_TMF_NOT_SUPPORTED ? -EOPNOTSUPP : -ETIMEDOUT;
+}
+
 static void session_close(void *ctx)
 {
 	struct session *session = ctx;
@@ -121,6 +135,7 @@ static void session_close(void *ctx)
 static const struct pr_transport iscsi_transport = {
 	.execute = session_execute,
 	.pause = session_pause,
+	.reset = session_reset,
 	.close = session_close,
 };
 

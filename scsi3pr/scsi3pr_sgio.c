@@ -3,7 +3,7 @@
  * SG_IO on a path device.  Decides which devices may be used at all: a whole SCSI disk that is one
  * path; never device-mapper (its PR calls lose the ABORT of PREEMPT AND ABORT, and SG_IO there
  * picks a path of its own choice) and never a partition.  Assumes that the kernel does not
- * repeat a pass-through command.  Never asks for a reset.
+ * repeat a pass-through command.  Resets the LUN only when asked to, and nothing beyond it.
  */
 #include "scsi3pr/pr_open.h"
 
@@ -21,6 +21,9 @@
 #include <unistd.h>
 
 /* Host bytes of the kernel's scsi_status.h: the command never left this machine. */
+#ifndef SG_SCSI_RESET_NO_ESCALATE
+#define SG_SCSI_RESET_NO_ESCALATE 0x100
+#endif
 #define DID_NO_CONNECT	   0x01
 #define DID_BAD_TARGET	   0x04
 #define DRIVER_SENSE	   0x08
@@ -86,6 +89,29 @@ static void sgio_pause(void *ctx, unsigned ms)
 	(void)nanosleep(&ts, NULL);
 }
 
+/* The kernel waits for the target's answer by time limits of its own. */
+static int sgio_reset(void *ctx, unsigned timeout_ms)
+{
+	struct sgio *sgio = ctx;
+	int how = SG_SCSI_RESET_DEVICE | SG_SCSI_RESET_NO_ESCALATE;
+
+	if (ioctl(sgio->fd, SG_SCSI_RESET, &how) == 0)
+		return 0;
+	switch (errno) {
+	case ENODEV:
+	case ENXIO:
+		return -ENODEV;
+	case EOPNOTSUPP:
+	case EINVAL:
+	case ENOTTY:
+	case EACCES:
+	case EPERM:
+		return -EOPNOTSUPP;
+	default:
+		return -ETIMEDOUT;
+	}
+}
+
 static void sgio_close(void *ctx)
 {
 	struct sgio *sgio = ctx;
@@ -97,6 +123,7 @@ static void sgio_close(void *ctx)
 static const struct pr_transport sgio_transport = {
 	.execute = sgio_execute,
 	.pause = sgio_pause,
+	.reset = sgio_reset,
 	.close = sgio_close,
 };
 

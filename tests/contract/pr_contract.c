@@ -158,7 +158,7 @@ static void fence(const struct pr_target *t)
 	       !have(t->b, KEY_A) && have(t->b, KEY_B) && reserved(t->b, 8));
 	EXPECT("the victim's write conflicts", write_block(t->a) == -EBADE);
 	EXPECT("its unit attention was seen and consumed",
-	       scsi3pr_attentions(t->a) & SCSI3PR_UA_PREEMPTED);
+	       scsi3pr_attentions(t->a) & (SCSI3PR_UA_PREEMPTED | SCSI3PR_UA_RESET));
 	EXPECT("its read conflicts", pr_dev_read_block0(t->a) == -EBADE);
 	scsi3pr_check(t->a, KEY_A, &check);
 	EXPECT("its poll says so", check.health == SCSI3PR_LOST_KEY && check.text[0]);

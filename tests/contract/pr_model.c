@@ -177,13 +177,24 @@ static void model_pause(void *ctx, unsigned ms)
 	m->pauses++;
 }
 
+static int model_reset(void *ctx, unsigned timeout_ms)
+{
+	struct pr_model_nexus *m = ctx;
+	bool lost = m->lose_at > 0 && --m->lose_at == 0;
+
+	if (!lost || m->lose_reply)
+		model_lun_reset(m->lun, m->nexus);
+	return lost ? -ETIMEDOUT : 0;
+}
+
 static void model_close(void *ctx)
 {
 }
 
 void pr_model_open(struct scsi3pr_dev *dev, struct pr_model_nexus *nexus, const char *name)
 {
-	static const struct pr_transport transport = { model_execute, model_pause, model_close };
+	static const struct pr_transport transport = { model_execute, model_pause, model_reset,
+						       model_close };
 
 	pr_dev_init(dev, &transport, nexus, name, 1000);
 }

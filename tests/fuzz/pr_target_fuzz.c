@@ -8,6 +8,7 @@
  */
 #include "scsi3pr/pr_dev.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,9 +66,16 @@ static void pause_none(void *ctx, unsigned ms)
 {
 }
 
+static int reset(void *ctx, unsigned timeout_ms)
+{
+	struct target *t = ctx;
+
+	return next(t) & 1 ? -ETIMEDOUT : 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct pr_transport transport = { execute, pause_none, NULL };
+	static const struct pr_transport transport = { execute, pause_none, reset, NULL };
 	static struct scsi3pr_dev dev;
 	static struct scsi3pr_full_status status;
 	struct target target = { data, len, false };

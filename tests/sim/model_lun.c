@@ -146,10 +146,12 @@ static bool victim_holds(const struct model_lun *lun, uint64_t victim_key)
 /* 5.13.11.2.4 to 5.13.11.2.6 */
 enum model_lun_status model_lun_preempt(struct model_lun *lun, unsigned nexus, uint64_t key,
 					uint64_t victim_key, unsigned type, bool abort_tasks,
-					uint32_t *ret_preempted)
+					uint32_t *ret_aborted)
 {
 	bool everybody = lun->held && all_registrants(lun->type) && victim_key == 0;
 	bool takes_over = everybody || victim_holds(lun, victim_key);
+	bool from_holder =
+		lun->held && lun->registered[lun->holder] && lun->key[lun->holder] == victim_key;
 	uint32_t preempted = 0;
 
 	if (abort_tasks && lun->no_abort)
@@ -186,8 +188,8 @@ enum model_lun_status model_lun_preempt(struct model_lun *lun, unsigned nexus, u
 		lun->holder = (uint8_t)nexus;
 	}
 	lun->generation++;
-	if (ret_preempted)
-		*ret_preempted = preempted;
+	if (ret_aborted)
+		*ret_aborted = abort_tasks && !(lun->lazy_abort && !from_holder) ? preempted : 0;
 	return MODEL_LUN_GOOD;
 }
 
@@ -231,6 +233,13 @@ void model_lun_power_cycle(struct model_lun *lun)
 	}
 	for (unsigned i = 0; i < MODEL_LUN_NEXUSES; i++)
 		lun->attention[i] = MODEL_LUN_UA_RESET;
+}
+
+void model_lun_reset(struct model_lun *lun, unsigned nexus)
+{
+	for (unsigned i = 0; i < MODEL_LUN_NEXUSES; i++)
+		if (i != nexus)
+			lun->attention[i] |= MODEL_LUN_UA_RESET;
 }
 
 void model_lun_nexus_reset(struct model_lun *lun, unsigned nexus)

@@ -43,6 +43,11 @@ struct model_lun {
 	bool aptpl;	/* of the last REGISTER */
 	/* What this target refuses, as tgt does. */
 	bool no_abort, no_aptpl;
+	/*
+	 * LIO's flaw: PREEMPT AND ABORT answers GOOD but aborts only when the victim is the nexus
+	 * that made the reservation (model_lun_preempt then says 0 in ret_aborted).
+	 */
+	bool lazy_abort;
 };
 
 void model_lun_init(struct model_lun *lun);
@@ -62,7 +67,7 @@ enum model_lun_status model_lun_release(struct model_lun *lun, unsigned nexus, u
  */
 enum model_lun_status model_lun_preempt(struct model_lun *lun, unsigned nexus, uint64_t key,
 					uint64_t victim_key, unsigned type, bool abort_tasks,
-					uint32_t *ret_preempted);
+					uint32_t *ret_aborted);
 enum model_lun_status model_lun_clear(struct model_lun *lun, unsigned nexus, uint64_t key);
 
 bool model_lun_may_read(const struct model_lun *lun, unsigned nexus);
@@ -71,6 +76,11 @@ bool model_lun_have_key(const struct model_lun *lun, uint64_t key);
 
 /* The target loses power and comes back: registrations survive only with APTPL. */
 void model_lun_power_cycle(struct model_lun *lun);
+/*
+ * LOGICAL UNIT RESET by nexus: reservations stay; every command in flight of every nexus is aborted
+ * (the simulator drops or repeats them), the others get a unit attention.
+ */
+void model_lun_reset(struct model_lun *lun, unsigned nexus);
 /* The session of nexus is new (same nexus name): pending attentions go, 29 comes. */
 void model_lun_nexus_reset(struct model_lun *lun, unsigned nexus);
 
