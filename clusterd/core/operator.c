@@ -210,6 +210,20 @@ static void op_volume_move(struct core_state *st, const struct core_command *cmd
 	ans->job = v->job;
 }
 
+/* Relative, no empty part, none that starts with a dot (.., .holdfast). */
+static bool path_sound(const char *path)
+{
+	const char *s = path;
+	char before = '/';
+
+	if (!*path)
+		return false;
+	for (; *s; before = *s++)
+		if (before == '/' && (*s == '/' || *s == '.'))
+			return false;
+	return before != '/';
+}
+
 static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 			 struct core_answer *ans)
 {
@@ -236,10 +250,9 @@ static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 		if (st->volumes[volumes[d]].state == CORE_VOLUME_ADDING)
 			REFUSE(ans, EBUSY, "vm ", c->name, ": volume ", cmd->volume_names[d],
 			       " is still being added");
-		if (!c->disks[d].path[0] || strstr(c->disks[d].path, "..") ||
-		    c->disks[d].path[0] == '/' || c->disks[d].path[0] == '.')
+		if (!path_sound(c->disks[d].path))
 			REFUSE(ans, EINVAL, "vm ", c->name, ": disk ", c->disks[d].path,
-			       ": a path below the volume is needed, without ..");
+			       ": a path below the volume is needed, no part starting with a dot");
 		for (i = 0; i < st->vm_count; i++)
 			for (k = 0; st->vms[i].state != CORE_VM_UNUSED &&
 				    k < st->vms[i].config.disk_count;

@@ -61,6 +61,7 @@ static void proposal_over(struct replica *r, uint64_t cookie, bool lost)
 		r->vote_cookie = 0;
 	if (r->hello_cookie == cookie) {
 		r->hello_cookie = 0;
+		r->hello_stale = false;
 		r->hello_have = r->hello_asked = false;
 	}
 	for (i = 0; i < REPLICA_NOTES_MAX; i++) {
@@ -82,7 +83,7 @@ static void on_commit(struct replica *r, const struct log_entry *entry)
 	core_apply(&r->st, entry->mark.seq, entry->bytes, entry->len_bytes, &r->scratch, &answer);
 	if (entry->origin != r->self || !r->started)
 		return;
-	if (r->hello_cookie == entry->cookie && r->st.nodes[r->self].seen)
+	if (r->hello_cookie == entry->cookie && r->st.nodes[r->self].seen && !r->hello_stale)
 		r->hello_done = true;
 	proposal_over(r, entry->cookie, false);
 	client = client_find(r, entry->cookie);
@@ -458,6 +459,9 @@ static void nodes_tell(struct replica *r)
 	uint64_t digest = 1;
 	uint8_t id;
 
+	if (r->told_nodes && r->told_nodes_seq == r->st.applied_seq)
+		return;
+	r->told_nodes_seq = r->st.applied_seq;
 	for (id = 1; id <= CL_NODES_MAX; id++) {
 		const struct core_node *n = &r->st.nodes[id];
 
@@ -473,11 +477,19 @@ static void nodes_tell(struct replica *r)
 	emit_local(r, REPLICA_CONFIGURE, "the nodes changed");
 }
 
+/* What runs here changes now: it must be told anew before anything goes on. */
+static void hello_anew(struct replica *r)
+{
+	r->hello_done = r->hello_have = r->hello_asked = false;
+	r->hello_stale = r->hello_cookie != 0;
+}
+
 static void freeze(struct replica *r, const char *why)
 {
 	if (r->frozen)
 		return;
 	r->frozen = true;
+	hello_anew(r);
 	emit_local(r, REPLICA_FREEZE, why);
 }
 
@@ -486,6 +498,7 @@ static void kill_all(struct replica *r, const char *why)
 	if (r->killed)
 		return;
 	r->killed = true;
+	hello_anew(r);
 	if (CORE_MUTANT(15))
 		return; /* planted: the isolated node's VMs live on */
 	emit_local(r, REPLICA_KILL, why);

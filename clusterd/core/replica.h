@@ -106,6 +106,7 @@ struct replica {
 
 	bool hello_done; /* our HELLO is committed: the cluster knows what runs here */
 	bool hello_asked, hello_have;
+	bool hello_stale;  /* the one that is out tells what was before a freeze or a kill */
 	bool hello_paused; /* it reported a paused VM */
 	uint64_t hello_asked_ms, hello_seq;
 	uint32_t hello_len;
@@ -115,6 +116,7 @@ struct replica {
 	uint8_t told_owner[CORE_VOLUMES_MAX];
 	bool told[CORE_VOLUMES_MAX];
 	uint64_t told_nodes; /* digest of the node table */
+	uint64_t told_nodes_seq;
 	uint64_t traced, changed_seq;
 
 	struct replica_client clients[LOG_PENDING_MAX];

@@ -6,7 +6,11 @@
 
 void core_state_init(struct core_state *st)
 {
-	memset(st, 0, sizeof(*st));
+	/* Slots beyond the counts are cleared when they are taken. */
+	memset(st, 0, offsetof(struct core_state, volumes));
+	memset(st->jobs, 0, sizeof(st->jobs));
+	st->job_next = st->trace_next = 0;
+	st->trace_total = 0;
 	st->level = CORE_LEVEL;
 	st->next_incarnation = 1;
 	st->next_effect = 1;

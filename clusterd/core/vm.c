@@ -39,9 +39,13 @@ void core_vm_why(struct core_vm *vm, enum core_reason why, uint8_t node, uint64_
 void core_vm_query(struct core_state *st, struct core_vm *vm, uint8_t node)
 {
 	uint16_t index = core_vm_index(st, vm);
+	struct core_effect *fx;
 
-	if (!core_effect_find(st, CORE_FX_VM_QUERY, node, CORE_NONE, index))
-		core_effect_new(st, CORE_FX_VM_QUERY, node, CORE_NONE, index);
+	if (core_effect_find(st, CORE_FX_VM_QUERY, node, CORE_NONE, index))
+		return;
+	fx = core_effect_new(st, CORE_FX_VM_QUERY, node, CORE_NONE, index);
+	if (fx)
+		fx->term = st->applied_seq; /* what it finds is as of this entry or later */
 }
 
 void core_vm_kill(struct core_state *st, struct core_vm *vm, uint8_t node, uint64_t generation)
@@ -332,7 +336,17 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 		core_migrate_seen(st, vm, fx->node, seen);
 		return;
 	}
-	if (vm->state != CORE_VM_UNKNOWN || vm->node != fx->node)
+	if (vm->node != fx->node)
+		return;
+	if (vm->state == CORE_VM_RUNNING && seen == CORE_SEEN_NONE) {
+		/* Asked because a report did not have it; only what is as old as the question counts. */
+		if (vm->changed_seq <= fx->term)
+			core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_HOST_MISSING, true, 0);
+		else
+			core_vm_query(st, vm, fx->node);
+		return;
+	}
+	if (vm->state != CORE_VM_UNKNOWN)
 		return;
 	switch (seen) {
 	case CORE_SEEN_NONE:
@@ -464,8 +478,16 @@ void core_vm_reported(struct core_state *st, uint8_t node, const struct core_com
 			core_vm_kill(st, vm, node, seen->generation);
 			continue;
 		}
-		/* Only what was settled when the report was made, and is settled now. */
-		if (vm->state != CORE_VM_RUNNING || vm->node != node || vm->changed_seq > hello->seen_seq)
+		if (!(vm->copies & bit))
+			continue;
+		/* What has changed since the report was made, or is moving, is asked for once more. */
+		if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK ||
+		    (vm->state == CORE_VM_RUNNING && vm->changed_seq > hello->seen_seq)) {
+			if (!seen)
+				core_vm_query(st, vm, node);
+			continue;
+		}
+		if (vm->state != CORE_VM_RUNNING || vm->node != node)
 			continue;
 		if (!seen)
 			core_vm_copy_ended(st, vm, node, CORE_WHY_VM_HOST_MISSING, true, 0);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The model of corosync: rings with agreed order and virtual synchrony.
+ *
+ * A ring is a list of items in agreed order: messages, and configurations of the group of clusterds.
+ * Each member takes them in that order at its own pace.  When the network or a node changes, the token is lost:
+ * nothing is ordered any more in the rings concerned; after a while new rings form, one a component.  Members
+ * that go on together deliver the same items of the old ring before the new one's first
+ * configuration; which those are is chosen by the seed among what some member already has.
+ * Messages that were sent and not ordered are sent again in the new ring: CPG keeps them queued.
+ */
+#include "tests/sim/sim.h"
+
+#include <string.h>
+
+static struct sim_ring *ring_of(uint8_t node)
+{
+	return sim.nodes[node].ring ? &sim.rings[sim.nodes[node].ring] : NULL;
+}
+
+static void item_add(struct sim_ring *ring, const struct sim_ring_item *item)
+{
+	uint8_t id;
+
+	if (ring->count == ring->cap) {
+		uint32_t cap = ring->cap ? ring->cap * 2 : 64;
+		struct sim_ring_item *items = sim_alloc(cap * sizeof(*items));
+
+		if (ring->count)
+			memcpy(items, ring->items, ring->count * sizeof(*items));
+		ring->items = items;
+		ring->cap = cap;
+	}
+	ring->items[ring->count++] = *item;
+	for (id = 1; id <= sim.count; id++)
+		if (ring->nodes & CORE_NODE_BIT(id))
+			sim_cpg_arm(id);
+}
+
+static void config_add(struct sim_ring *ring)
+{
+	struct sim_ring_item item = { .kind = 1,
+				      .members = ring->group,
+				      .alive = ring->nodes,
+				      .quorate = (unsigned)__builtin_popcount(ring->nodes) * 2 >
+						 sim.count };
+
+	item_add(ring, &item);
+}
+
+void sim_cpg_send(uint8_t node, const void *data, size_t len)
+{
+	uint8_t *copy = sim_alloc(len + 4);
+	uint32_t len32 = (uint32_t)len, offset;
+
+	memcpy(copy, &len32, 4);
+	memcpy(copy + 4, data, len);
+	offset = (uint32_t)(copy - sim.arena);
+	sim_push(sim.now + sim_below(3), SIM_EV_ORDER, node, offset, 0);
+}
+
+void sim_cpg_order(const struct sim_event *ev)
+{
+	struct sim_ring *ring = ring_of(ev->node);
+	struct sim_ring_item item = { .kind = 0, .from = ev->node };
+	struct sim_event again = *ev;
+
+	if (!sim.nodes[ev->node].corosync)
+		return;
+	if (!ring || ring->frozen || !(ring->group & CORE_NODE_BIT(ev->node))) {
+		/* Queued in the library until there is a ring again. */
+		if (sim.nodes[ev->node].daemon)
+			sim_push(sim.now + 20, SIM_EV_ORDER, again.node, again.a, 0);
+		return;
+	}
+	memcpy(&item.len, sim.arena + ev->a, 4);
+	item.data = sim.arena + ev->a + 4;
+	item_add(ring, &item);
+}
+
+void sim_cpg_arm(uint8_t node)
+{
+	struct sim_node *n = &sim.nodes[node];
+	struct sim_ring *ring = ring_of(node);
+
+	if (!ring || n->deliver_armed || !n->corosync || !n->power)
+		return;
+	if (n->cursor >= ring->count && !n->next_ring)
+		return;
+	n->deliver_armed = true;
+	sim_push(sim.now + sim_below(3) + (sim_chance(1) ? sim_below(60) : 0), SIM_EV_DELIVER, node, 0,
+		 0);
+}
+
+static void ring_enter(uint8_t node)
+{
+	struct sim_node *n = &sim.nodes[node];
+
+	n->ring = n->next_ring;
+	n->next_ring = 0;
+	n->cursor = 0;
+}
+
+void sim_cpg_deliver(uint8_t node)
+{
+	struct sim_node *n = &sim.nodes[node];
+	struct sim_ring *ring = ring_of(node);
+	unsigned burst = 1 + sim_below(4);
+
+	n->deliver_armed = false;
+	if (!ring || !n->corosync)
+		return;
+	if (!sim_node_runs(node) || (n->daemon && n->daemon_stalled > sim.now)) {
+		n->deliver_armed = true;
+		sim_push((n->stalled_until > n->daemon_stalled ? n->stalled_until :
+								 n->daemon_stalled) + 1,
+			 SIM_EV_DELIVER, node, 0, 0);
+		return;
+	}
+	while (burst--) {
+		const struct sim_ring_item *item;
+
+		if (n->next_ring && n->cursor >= n->cut) {
+			ring_enter(node);
+			ring = ring_of(node);
+		}
+		if (n->cursor >= (n->next_ring ? n->cut : ring->count))
+			break;
+		item = &ring->items[n->cursor++];
+		if (!n->daemon)
+			continue;
+		if (item->kind == 1) {
+			/* Before its own join is delivered, a clusterd hears nothing. */
+			if (!(item->members & CORE_NODE_BIT(node)))
+				continue;
+			replica_config(n->r, sim.now, item->members, item->alive, item->quorate);
+		} else if (n->r->members & CORE_NODE_BIT(item->from)) {
+			if (replica_message(n->r, sim.now, item->from, item->data, item->len))
+				sim_fail("node %u refused a message of node %u", node, item->from);
+		}
+		sim_after(node);
+		if (sim.failed || !n->daemon)
+			break;
+	}
+	sim_cpg_arm(node);
+}
+
+void sim_cpg_join(uint8_t node)
+{
+	struct sim_ring *ring = ring_of(node);
+
+	if (sim.nodes[node].next_ring) {
+		ring_enter(node);
+		ring = ring_of(node);
+	}
+	if (!ring)
+		return;
+	/* What was ordered before it joined is not for it. */
+	sim.nodes[node].cursor = ring->count;
+	ring->group |= CORE_NODE_BIT(node);
+	if (!ring->frozen)
+		config_add(ring);
+}
+
+void sim_cpg_leave(uint8_t node)
+{
+	struct sim_ring *ring = ring_of(node);
+
+	if (sim.nodes[node].next_ring)
+		ring = &sim.rings[sim.nodes[node].next_ring];
+	if (!ring || !(ring->group & CORE_NODE_BIT(node)))
+		return;
+	ring->group &= (core_nodes)~CORE_NODE_BIT(node);
+	if (!ring->frozen)
+		config_add(ring);
+}
+
+static bool reaches(uint8_t node)
+{
+	return sim.nodes[node].power && sim.nodes[node].corosync && sim_node_runs(node);
+}
+
+/* Nodes that are in one ring with somebody they cannot reach, or not with somebody they can. */
+void sim_cpg_disturb(void)
+{
+	bool changed = false;
+	uint8_t a, b;
+
+	for (a = 1; a <= sim.count; a++) {
+		struct sim_ring *ring = sim.nodes[a].next_ring ? &sim.rings[sim.nodes[a].next_ring] :
+								 ring_of(a);
+
+		for (b = 1; b <= sim.count; b++) {
+			bool together = ring && (ring->nodes & CORE_NODE_BIT(b));
+			bool can = reaches(a) && reaches(b) && sim.nodes[a].part == sim.nodes[b].part;
+
+			if (a == b && reaches(a) && !ring)
+				changed = true;
+			if (together == can)
+				continue;
+			changed = true;
+			if (ring && together)
+				ring->frozen = true;
+		}
+	}
+	if (changed)
+		sim_push(sim.now + 1000 + sim_below(1500), SIM_EV_RING, 0, 0, 0);
+}
+
+void sim_cpg_rings(void)
+{
+	uint8_t a, b;
+
+	for (a = 1; a <= sim.count; a++) {
+		struct sim_node *n = &sim.nodes[a];
+		struct sim_ring *old = n->next_ring ? &sim.rings[n->next_ring] : ring_of(a), *ring;
+		core_nodes want = 0;
+		core_nodes done = 0;
+
+		if (!reaches(a))
+			continue;
+		for (b = 1; b <= sim.count; b++)
+			if (reaches(b) && sim.nodes[b].part == n->part)
+				want |= CORE_NODE_BIT(b);
+		if (old && old->nodes == want && !old->frozen)
+			continue;
+		if (sim.ring_count + 1 >= CL_ARRAY_LEN(sim.rings)) {
+			sim_fail("too many rings");
+			return;
+		}
+		ring = &sim.rings[++sim.ring_count];
+		memset(ring, 0, sizeof(*ring));
+		ring->id = sim.ring_count;
+		ring->nodes = want;
+		for (b = 1; b <= sim.count; b++)
+			if ((want & CORE_NODE_BIT(b)) && sim.nodes[b].daemon)
+				ring->group |= CORE_NODE_BIT(b);
+		for (b = 1; b <= sim.count; b++) {
+			struct sim_node *m = &sim.nodes[b];
+			struct sim_ring *from = ring_of(b);
+			uint32_t least = 0;
+			uint8_t c;
+
+			if (!(want & CORE_NODE_BIT(b)) || (done & CORE_NODE_BIT(b)))
+				continue;
+			if (m->next_ring && m->next_ring != m->ring) {
+				/* It had not come to the ring that was forming: it never will. */
+				m->next_ring = ring->id;
+				done |= CORE_NODE_BIT(b);
+				continue;
+			}
+			if (!from) {
+				m->ring = ring->id;
+				m->cursor = 0;
+				done |= CORE_NODE_BIT(b);
+				continue;
+			}
+			from->frozen = true;
+			/* Those who come from the same ring deliver the same of it. */
+			for (c = 1; c <= sim.count; c++)
+				if ((want & CORE_NODE_BIT(c)) && sim.nodes[c].ring == m->ring &&
+				    !sim.nodes[c].next_ring && sim.nodes[c].cursor > least)
+					least = sim.nodes[c].cursor;
+			least += sim_below(from->count - least + 1);
+			for (c = 1; c <= sim.count; c++) {
+				if (!(want & CORE_NODE_BIT(c)) || sim.nodes[c].next_ring ||
+				    sim.nodes[c].ring != from->id)
+					continue;
+				sim.nodes[c].cut = least;
+				sim.nodes[c].next_ring = ring->id;
+				done |= CORE_NODE_BIT(c);
+			}
+		}
+		config_add(ring);
+		SIM_SAY("ring %u: nodes %x clusterds %x", ring->id, ring->nodes, ring->group);
+		for (b = 1; b <= sim.count; b++)
+			if (want & CORE_NODE_BIT(b))
+				sim_cpg_arm(b);
+	}
+}

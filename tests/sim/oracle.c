@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What must never be (numbers of docs/decisions/proof.md): judged from processes, registrations,
+ * disks and answers, never from what the core believes.
+ *
+ *   I1  no two copies of a VM that can write; no two that execute; no volume mounted twice
+ *   I2  all committed logs are one; a committed entry is on the disks of a majority
+ *   I3  what was acknowledged is there at the end
+ *   I4  a start elsewhere needs the end of the last copy: seen, or proven by an answer that arrived
+ *   I6  after healing everything that should run runs, within a bound
+ *   I7  a migration's target runs only when the source is paused for good; an image is used once
+ */
+#include "tests/sim/sim.h"
+
+#include <string.h>
+
+bool sim_executes(uint8_t node, uint32_t vm)
+{
+	const struct sim_vm *p = &sim.nodes[node].vms[vm];
+
+	return sim_node_runs(node) && !p->frozen &&
+	       (p->state == SIM_VM_RUNNING || p->state == SIM_VM_SENDING);
+}
+
+void sim_oracle_vms(uint32_t vm)
+{
+	uint8_t node, first = 0, writer = 0;
+
+	for (node = 1; node <= sim.count; node++) {
+		if (!sim_executes(node, vm))
+			continue;
+		if (model_lun_may_write(&sim.luns[vm % sim.volume_count], node)) {
+			if (writer)
+				sim_fail("I1: v%u can write on node %u and node %u", vm, writer, node);
+			writer = node;
+		}
+		if (sim.excused_until[node] > sim.now)
+			continue;
+		if (first)
+			sim_fail("I1: v%u executes on node %u and node %u", vm, first, node);
+		first = node;
+	}
+}
+
+void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migrated)
+{
+	uint8_t other;
+
+	if (generation <= sim.top_generation[vm])
+		sim_fail("I1: v%u starts on node %u with generation %llu, %llu was given out before",
+			 vm, node, (unsigned long long)generation,
+			 (unsigned long long)sim.top_generation[vm]);
+	sim.top_generation[vm] = generation;
+	for (other = 1; other <= sim.count; other++) {
+		if (other == node || !sim.held[vm][other])
+			continue;
+		if (migrated && sim.switched[vm][other])
+			continue;
+		sim_fail("%s: v%u starts on node %u without proof of its end on node %u",
+			 migrated ? "I7" : "I4", vm, node, other);
+	}
+}
+
+void sim_oracle_mount(uint8_t node, uint32_t volume, core_nodes members)
+{
+	uint8_t other;
+
+	for (other = 1; other <= sim.count; other++) {
+		struct sim_node *o = &sim.nodes[other];
+
+		if (other == node)
+			continue;
+		if (o->mounted[volume] && model_lun_may_write(&sim.luns[volume], other))
+			sim_fail("I1: volume %u mounted on node %u and node %u", volume, other, node);
+		if (sim.mount_held[volume][other])
+			sim_fail("I4: node %u takes volume %u without proof of the end of node %u", node,
+				 volume, other);
+		if (o->power && o->layouts[volume] && !(members & CORE_NODE_BIT(other)) &&
+		    model_lun_may_write(&sim.luns[volume], other))
+			sim_fail("I4: node %u takes volume %u while node %u may write to it", node,
+				 volume, other);
+	}
+	sim.mount_held[volume][node] = true;
+	for (other = 1; other <= sim.count; other++)
+		sim.nodes[other].layouts[volume] |= sim.nodes[other].attached[volume];
+}
+
+void sim_oracle_fenced(uint32_t volume, uint8_t node)
+{
+	uint32_t vm;
+
+	sim.mount_held[volume][node] = false;
+	for (vm = 0; vm < SIM_VMS; vm++)
+		if (vm % sim.volume_count == volume)
+			sim.held[vm][node] = false;
+}
+
+void sim_oracle_proof(uint8_t node)
+{
+	uint32_t volume;
+
+	for (volume = 0; volume < SIM_VOLUMES; volume++)
+		sim_oracle_fenced(volume, node);
+}
+
+static bool disk_has(uint8_t node, const struct log_mark *mark)
+{
+	const struct sim_store *s = &sim.nodes[node].store;
+
+	if (s->has_snapshot && s->snap_mark.seq >= mark->seq)
+		return true;
+	return s->first <= mark->seq && mark->seq <= s->last &&
+	       s->entry[mark->seq % SIM_ENTRIES]->mark.hash == mark->hash;
+}
+
+void sim_oracle_commit(uint8_t node)
+{
+	const struct log *log = &sim.nodes[node].r->log;
+	const struct log_mark *mark = &log->commit;
+	unsigned have = 0, all = 0;
+	uint8_t id;
+
+	if (log->halted)
+		sim_fail("I2: node %u halted: its history is not the cluster's", node);
+	if (!mark->seq)
+		return;
+	if (mark->seq >= SIM_ENTRIES) {
+		sim_fail("I10: %u entries: something goes round in circles", SIM_ENTRIES);
+		return;
+	}
+	if (sim.commit_hash[mark->seq]) {
+		if (sim.commit_hash[mark->seq] != mark->hash)
+			sim_fail("I2: node %u committed another entry %llu", node,
+				 (unsigned long long)mark->seq);
+		return;
+	}
+	sim.commit_hash[mark->seq] = mark->hash;
+	if (mark->seq > sim.commit_max)
+		sim.commit_max = mark->seq;
+	for (id = 1; id <= sim.count; id++) {
+		if (!(log->voters & LOG_NODE_BIT(id)))
+			continue;
+		all++;
+		have += disk_has(id, mark);
+	}
+	if (have * 2 <= all)
+		sim_fail("I2: entry %llu committed with %u of %u disks", (unsigned long long)mark->seq,
+			 have, all);
+	if (sim.nodes[node].r->safe && sim.nodes[node].r->hello_done &&
+	    sim.excused_until[node] == UINT64_MAX)
+		sim.excused_until[node] = 0;
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+#define WAITS(...)                                                                                 \
+	do {                                                                                       \
+		if (say)                                                                           \
+			sim_fail("I6: " __VA_ARGS__);                                              \
+		return false;                                                                      \
+	} while (0)
+
+bool sim_oracle_converged(bool say)
+{
+	const struct core_state *st = &sim.nodes[1].r->st;
+	uint8_t id;
+	uint32_t i;
+
+	for (id = 1; id <= sim.count; id++) {
+		if (!sim.nodes[id].power || !sim.nodes[id].daemon)
+			WAITS("node %u is off", id);
+		if (!log_is_open(&sim.nodes[id].r->log))
+			WAITS("node %u: log is %s%s", id, log_state_name(sim.nodes[id].r->log.state),
+			      sim.nodes[id].r->log.hole ? " and behind" : "");
+		if (sim.nodes[id].r->log.commit.seq != sim.nodes[1].r->log.commit.seq)
+			WAITS("node %u: entry %llu, node 1: %llu", id,
+			      (unsigned long long)sim.nodes[id].r->log.commit.seq,
+			      (unsigned long long)sim.nodes[1].r->log.commit.seq);
+		if (sim.nodes[id].r->log.pending_count)
+			WAITS("node %u: %u proposals are out", id, sim.nodes[id].r->log.pending_count);
+	}
+	for (id = 1; id <= sim.count; id++)
+		if (st->nodes[id].state != CORE_NODE_UP)
+			WAITS("node %u is %s: %s", id, core_node_state_name(st->nodes[id].state),
+			      core_reason_text(st->nodes[id].reason));
+	for (i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].state != CORE_VOLUME_ACTIVE)
+			WAITS("volume %s is %s: %s", st->volumes[i].name,
+			      core_volume_state_name(st->volumes[i].state),
+			      core_reason_text(st->volumes[i].reason));
+	for (i = 0; i < st->vm_count; i++) {
+		const struct core_vm *vm = &st->vms[i];
+		int index;
+
+		if (vm->state == CORE_VM_UNUSED)
+			continue;
+		index = sim_vm_of(vm->config.name);
+		if (vm->state != (vm->run ? CORE_VM_RUNNING : CORE_VM_STOPPED))
+			WAITS("VM %s is %s: %s", vm->config.name, core_vm_state_name(vm->state),
+			      core_reason_text(vm->reason));
+		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
+			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
+	}
+	if (st->effect_count)
+		WAITS("effect %s of node %u is out", core_effect_name(st->effects[0].kind),
+		      st->effects[0].node);
+	return true;
+}
+
+void sim_oracle_end(void)
+{
+	static uint8_t a[LOG_SNAPSHOT_MAX], b[LOG_SNAPSHOT_MAX];
+	long len = core_snapshot_encode(&sim.nodes[1].r->st, a, sizeof(a));
+	uint32_t vm;
+	uint8_t id;
+
+	for (id = 2; id <= sim.count; id++)
+		if (core_snapshot_encode(&sim.nodes[id].r->st, b, sizeof(b)) != len ||
+		    memcmp(a, b, (size_t)len))
+			sim_fail("I2: node %u and node 1 have different states at entry %llu", id,
+				 (unsigned long long)sim.nodes[1].r->st.applied_seq);
+	for (vm = 0; vm < SIM_VMS; vm++) {
+		char name[3] = { 'v', (char)('0' + vm), 0 };
+		bool there = core_vm_find(&sim.nodes[1].r->st, name, NULL) != NULL;
+
+		if (sim.vm_acked[vm] && !sim.vm_gone[vm] && !there)
+			sim_fail("I3: %s was acknowledged and is not there", name);
+	}
+}
