@@ -274,11 +274,9 @@ void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *s
 	cmd->seen_seq = r->hello_seq;
 	cmd->wall_ms = r->wall_ms;
 	cmd->report_count = count;
-	r->hello_paused = false;
 	for (i = 0; i < count; i++) {
 		cmd->report[i] = seen[i];
 		cmd->report[i].name_hash = core_name_hash(seen[i].name);
-		r->hello_paused |= seen[i].seen == CORE_SEEN_PAUSED;
 	}
 	len = core_command_encode(cmd, r->hello, sizeof(r->hello));
 	if (len <= 0)
@@ -371,6 +369,7 @@ static void issues_forget(struct replica *r)
 
 static void effects_issue(struct replica *r)
 {
+	bool doomed = r->st.nodes[r->self].doomed;
 	uint16_t i, k;
 
 	for (i = 0; i < r->st.effect_count; i++) {
@@ -379,6 +378,8 @@ static void effects_issue(struct replica *r)
 
 		if (!fx->kind || fx->node != r->self || issue_find(r, fx->id))
 			continue;
+		if (doomed && fx->kind != CORE_FX_NODE_RESET)
+			continue; /* this incarnation was given up: nothing more of it */
 		for (k = 0; k < r->issue_count && r->issues[k].id; k++)
 			;
 		if (k == CORE_EFFECTS_MAX)
@@ -530,8 +531,10 @@ static void local_rules(struct replica *r)
 	}
 	if (!r->hello_done || !core_node_ok(&r->st, r->self))
 		return;
-	if (r->frozen || r->hello_paused) {
-		r->frozen = r->killed = r->hello_paused = false;
+	/* At first also: the clusterd before us may have frozen something. */
+	if (r->frozen || !r->standing) {
+		r->frozen = r->killed = false;
+		r->standing = true;
 		emit_local(r, REPLICA_THAW, "this node is a member in good standing");
 	}
 }

@@ -26,7 +26,7 @@ enum replica_out_kind {
 
 enum replica_local_kind {
 	REPLICA_FREEZE = 1,   /* pause every vmm of this node, stop direct I/O (csvd down) */
-	REPLICA_THAW,	      /* it is still a member of good standing: resume them */
+	REPLICA_THAW,	      /* a member in good standing: resume what FREEZE paused, nothing else */
 	REPLICA_KILL,	      /* kill every vmm of this node, now: the deadline is here */
 	REPLICA_CONFIGURE,    /* csvd configure: the nodes or their addresses changed */
 	REPLICA_VOLUME_OWNER, /* volume, term, owner (0: nobody): csvd owner */
@@ -97,6 +97,7 @@ struct replica {
 	/* local rules, see core/timing.h */
 	bool safe; /* part of a majority */
 	bool frozen, killed;
+	bool standing; /* this process was a member in good standing once */
 	uint64_t unsafe_since_ms;
 
 	/* own proposals of each kind that are out; 0: none */
@@ -107,7 +108,6 @@ struct replica {
 	bool hello_done; /* our HELLO is committed: the cluster knows what runs here */
 	bool hello_asked, hello_have;
 	bool hello_stale;  /* the one that is out tells what was before a freeze or a kill */
-	bool hello_paused; /* it reported a paused VM */
 	uint64_t hello_asked_ms, hello_seq;
 	uint32_t hello_len;
 	uint8_t hello[LOG_ENTRY_MAX];

@@ -216,6 +216,10 @@ void sim_local(uint8_t node, uint32_t kind)
 		break;
 	case REPLICA_KILL:
 		n->killed = true;
+		for (vm = 0; vm < SIM_RUNS; vm++)
+			if (n->runs[vm].used && n->runs[vm].fx.vm != CORE_NONE &&
+			    n->runs[vm].stage == 0)
+				n->runs[vm].fate = SIM_FATE_LOST_NOT;
 		for (vm = 0; vm < SIM_VMS; vm++) {
 			if (n->vms[vm].generation > n->killed_up_to[vm])
 				n->killed_up_to[vm] = n->vms[vm].generation;
@@ -325,6 +329,10 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 
 	switch (fx->kind) {
 	case CORE_FX_NODE_RESET:
+		/* Whatever else was asked of this machine is over, in progress or not. */
+		for (i = 0; i < SIM_RUNS; i++)
+			if (n->runs[i].fx.id < fx->id)
+				n->runs[i].used = false;
 		for (i = 0; i < SIM_VMS; i++)
 			process_end(node, i, true);
 		for (i = 0; i < SIM_VOLUMES; i++) {
@@ -508,7 +516,9 @@ void sim_run_step(uint8_t node, uint32_t index)
 		bool starts = run->fx.kind == CORE_FX_VM_START || run->fx.kind == CORE_FX_VM_RESTORE ||
 			      run->fx.kind == CORE_FX_VM_RESUME;
 
-		if (run_must_wait(n, run) || (starts && n->frozen && !n->killed)) {
+		/* After the local effects that were asked before it. */
+		if (run_must_wait(n, run) || n->local_at > sim.now ||
+		    (starts && n->frozen && !n->killed)) {
 			sim_push(sim.now + 20, SIM_EV_RUN, node, index, 0);
 			return;
 		}
@@ -643,17 +653,31 @@ void sim_sink(void *arg, const struct replica_out *out)
 	case REPLICA_EFFECT:
 		effect_begin(node, out->effect);
 		break;
+	case REPLICA_EFFECT_VOID:
+		for (unsigned i = 0; i < SIM_RUNS; i++)
+			if (n->runs[i].used && n->runs[i].fx.id == out->effect->id &&
+			    n->runs[i].stage == 0)
+				n->runs[i].used = false;
+		break;
 	case REPLICA_LOCAL:
 		if (out->local->kind == REPLICA_LIST)
 			sim_push(sim.now + sim_below(50), SIM_EV_LIST, node, 0, 0);
-		else if (out->local->kind <= REPLICA_KILL)
-			sim_push(sim.now + sim_below(out->local->kind == REPLICA_KILL ? 1500 : 100),
-				 SIM_EV_LOCAL, node, out->local->kind, 0);
+		else if (out->local->kind <= REPLICA_KILL) {
+			uint64_t at = sim.now +
+				      sim_below(out->local->kind == REPLICA_KILL ? 1500 : 100);
+
+			/* In the order in which they were asked. */
+			n->local_at = at > n->local_at ? at : n->local_at + 1;
+			sim_push(n->local_at, SIM_EV_LOCAL, node, out->local->kind, 0);
+		}
 		break;
 	case REPLICA_ANSWER:
 		sim_answer(node, out->cookie, out->answer);
 		break;
 	case REPLICA_TRACE:
+		/* The job's word to its operator: created. */
+		if (out->trace->object == CORE_OBJECT_VM && out->trace->reason == CORE_WHY_CREATED)
+			sim.vm_acked[sim_vm_of(out->trace->name)] = true;
 		if (sim.opt.trace) {
 			core_trace_render(&n->r->st, out->trace, text, sizeof(text));
 			sim_say("node %u: entry %llu %s", node, (unsigned long long)out->trace->seq,

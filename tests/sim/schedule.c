@@ -60,11 +60,7 @@ void sim_answer(uint8_t node, uint64_t cookie, const struct core_answer *answer)
 {
 	SIM_SAY("node %u: answer to %llu: %d %s", node, (unsigned long long)cookie, answer->err,
 		answer->text);
-	if (answer->err)
-		return;
-	sim.commands_acked++;
-	if (cookie >= COOKIE_CREATE && cookie < COOKIE_CREATE + SIM_VMS)
-		sim.vm_acked[cookie - COOKIE_CREATE] = true;
+	sim.commands_acked += !answer->err;
 }
 
 static void vm_create(unsigned vm)

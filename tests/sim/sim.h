@@ -138,6 +138,7 @@ struct sim_node {
 	bool mounted[SIM_VOLUMES];
 	uint64_t mount_term[SIM_VOLUMES];
 	bool frozen, killed;
+	uint64_t local_at;
 	struct sim_run runs[SIM_RUNS];
 };
 
