@@ -24,7 +24,8 @@
 
 const char *scsi3pr_proof_name(enum scsi3pr_proof proof)
 {
-	static const char *const names[] = { "fenced", "key-absent", "unknown", "failed" };
+	static const char *const names[] = { "fenced", "key-absent", "unknown", "failed",
+					     "drained" };
 
 	return (unsigned)proof < CL_ARRAY_LEN(names) ? names[proof] : "unknown";
 }
@@ -110,7 +111,7 @@ static void absent(struct scsi3pr_dev *dev, uint64_t victim_key, struct scsi3pr_
 /* A preempt that was won is not given up lightly: its proof cannot be had a second time. */
 #define RESET_TRIES 8u
 
-static int drain(struct scsi3pr_dev *dev)
+static int reset_confirmed(struct scsi3pr_dev *dev)
 {
 	int ret = -ETIMEDOUT;
 
@@ -192,7 +193,7 @@ void scsi3pr_fence(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t victim_ke
 		verdict_error(ret_fence, dev, ret);
 		return;
 	}
-	ret = drain(dev);
+	ret = reset_confirmed(dev);
 	if (ret < 0) {
 		verdict(ret_fence, SCSI3PR_UNKNOWN, ret,
 			"%s: PREEMPT AND ABORT answered GOOD, but it is not certain that writes "
@@ -202,6 +203,49 @@ void scsi3pr_fence(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t victim_ke
 		return;
 	}
 	verify_after(dev, own_key, victim_key, before.type, ret_fence);
+}
+
+/* 0 if all is as it must be and absent_key is not there; else with a verdict. */
+static int absent_verify(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t absent_key,
+			 struct scsi3pr_fence *fence)
+{
+	struct scsi3pr_reservation now;
+	int ret = state_verify(dev, own_key, fence, &now);
+
+	if (ret < 0)
+		return ret;
+	if (!scsi3pr_keys_have(&dev->keys, absent_key))
+		return 0;
+	verdict(fence, SCSI3PR_FAILED, -EEXIST, "%s: key 0x%016" PRIx64 " is registered", dev->name,
+		absent_key);
+	return -EEXIST;
+}
+
+void scsi3pr_drain(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t absent_key,
+		   struct scsi3pr_fence *ret_fence)
+{
+	int ret;
+
+	memset(ret_fence, 0, sizeof(*ret_fence));
+	if (absent_key == 0 || own_key == 0 || absent_key == own_key) {
+		verdict(ret_fence, SCSI3PR_FAILED, -EINVAL, "%s: the keys must differ and not be 0",
+			dev->name);
+		return;
+	}
+	if (absent_verify(dev, own_key, absent_key, ret_fence) < 0)
+		return;
+	ret = reset_confirmed(dev);
+	if (ret < 0) {
+		verdict(ret_fence, SCSI3PR_UNKNOWN, ret, "%s", dev->error);
+		return;
+	}
+	if (absent_verify(dev, own_key, absent_key, ret_fence) < 0)
+		return;
+	verdict(ret_fence, SCSI3PR_DRAINED, 0,
+		"%s: key 0x%016" PRIx64
+		" is not registered, the reservation is in place, and a LUN "
+		"reset has ended what was under way",
+		dev->name, absent_key);
 }
 
 __attribute__((format(printf, 3, 4))) static void

@@ -175,6 +175,17 @@ struct scsi3pr_fence {
 void scsi3pr_fence(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t victim_key,
 		   struct scsi3pr_fence *ret_fence);
 
+/*
+ * For a victim whose key is absent (its proof was lost with the node that fenced it, or the target
+ * purged it): own key and an all-registrants reservation verified, the key verified absent, LOGICAL
+ * UNIT RESET done, all verified again.  DRAINED: commands of the victim that were under way have
+ * ended, and new ones conflict as long as no other key of that node is registered.  Whether that
+ * permits a takeover is the caller's policy; -EEXIST in error where the key is registered after
+ * all.
+ */
+void scsi3pr_drain(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t absent_key,
+		   struct scsi3pr_fence *ret_fence);
+
 enum scsi3pr_health {
 	SCSI3PR_HEALTHY = 0,
 	SCSI3PR_LOST_KEY = 1,	      /* own key is gone: fenced. Stop direct I/O at once */

@@ -167,6 +167,14 @@ static void fence(const struct pr_target *t)
 	       f.proof == SCSI3PR_FAILED && f.error == -EBADE && have(t->b, KEY_B));
 	scsi3pr_fence(t->b, KEY_B, KEY_A, &f);
 	EXPECT("a second fence finds the key absent", f.proof == SCSI3PR_KEY_ABSENT);
+	scsi3pr_drain(t->b, KEY_B, KEY_A, &f);
+	EXPECT("then it can be drained", f.proof == SCSI3PR_DRAINED);
+	scsi3pr_drain(t->a, KEY_A, KEY_X, &f);
+	EXPECT("but not by who is fenced", f.proof == SCSI3PR_FAILED && f.error == -EBADE);
+	EXPECT("a key that is there is not drained",
+	       scsi3pr_register(t->c, KEY_C, false) == 0 &&
+		       (scsi3pr_drain(t->b, KEY_B, KEY_C, &f), f.proof == SCSI3PR_FAILED) &&
+		       f.error == -EEXIST && scsi3pr_unregister(t->c, KEY_C) == 0);
 	EXPECT("the survivor writes", write_block(t->b) == 0);
 }
 
