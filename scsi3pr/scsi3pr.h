@@ -152,7 +152,8 @@ enum scsi3pr_proof {
 	SCSI3PR_KEY_ABSENT = 1, /* not proof: the key was not there when we looked */
 	SCSI3PR_UNKNOWN =
 		2, /* not proof: no answer, or the state afterwards could not be verified */
-	SCSI3PR_FAILED = 3, /* not proof: refused, or we are ourselves fenced */
+	SCSI3PR_FAILED = 3,  /* not proof: refused, or we are ourselves fenced */
+	SCSI3PR_DRAINED = 4, /* of scsi3pr_drain() only */
 };
 const char *scsi3pr_proof_name(enum scsi3pr_proof proof);
 
