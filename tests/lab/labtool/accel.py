@@ -84,4 +84,7 @@ def why(lab):
 def options(accel):
     if accel == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "EPYC,+svm,+npt"]
+    # Without the PIT the kernel measures the TSC against the HPET. On a busy machine it took the PIT's word
+    # once and was five times wrong: that node's clock, and every time-out in it, ran five times too fast.
+    return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "EPYC,+svm,+npt",
+            "-machine", "pit=off"]

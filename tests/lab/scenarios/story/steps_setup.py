@@ -25,11 +25,13 @@ def cluster_create(story, row):
         story.lab.shell(node, "i=0; while ! pgrep -x clusterd >/dev/null && [ $i -lt 120 ]; do "
                         "sleep 0.5; i=$((i+1)); done; pgrep -x clusterd", seconds=90)
     story.now("cluster create")
-    c.ctl(first, "cluster", "create", "demo")
+    at = {m["name"]: m["addresses"] for m in story.lab.status()["machines"]}
+    c.ctl(first, "cluster", "create", "demo", "--address", at[first]["cluster"])
     for node in story.node_names[1:]:
         story.now(f"{node} joins")
         token = c.ctl(first, "cluster", "token")
-        c.ctl(node, "cluster", "join", token["address"], "--token", token["token"])
+        c.ctl(node, "cluster", "join", token["address"], "--token", token["token"],
+              "--address", at[node]["cluster"])
     c.wait_nodes("up", story.node_names)
     status = c.status()
     claim(status["quorate"], "three nodes are up and the cluster is not quorate")

@@ -134,7 +134,10 @@ class Story:
 
     def attach(self):
         """Go on with a cluster that is up already (--attach)."""
-        status = self.cluster.status()
+        try:
+            status = self.cluster.status()
+        except StoryError:
+            return  # no cluster yet: the step that makes one comes first
         self.node_names = [n["name"] for n in status["nodes"]]
         self.cluster.all = list(self.node_names)
         self.cluster.live = [n["name"] for n in status["nodes"] if n["state"] == "up"]
