@@ -525,7 +525,9 @@ static void job_done(struct vmm_control *c)
 
 	if (read(c->job_fd, &n, sizeof(n)) < 0)
 		return;
-	job_join(c);
+	/* A next one may have been started, and the last one joined, since it said so. */
+	if (job_running(c) == JOB_NONE)
+		job_join(c);
 	pthread_mutex_lock(&c->lock);
 	announce_now = c->must_announce;
 	c->must_announce = false;
@@ -555,7 +557,10 @@ static void worker_end(struct vmm_control *c, int code)
 	pthread_mutex_unlock(&c->lock);
 	if (write(c->stop_fd, &one, sizeof(one)) < 0)
 		cl_warning("eventfd: %s", strerror(errno));
-	if (poll(&p, 1, WORKER_END_WAIT_S * 1000) <= 0) {
+	for (int s = 0; s < WORKER_END_WAIT_S && job_running(c) != JOB_NONE; s++)
+		if (poll(&p, 1, 1000) > 0 && read(c->job_fd, &one, sizeof(one)) < 0)
+			cl_debug("eventfd: %s", strerror(errno));
+	if (job_running(c) != JOB_NONE) {
 		cl_warning("VM %s: a disk or peer holds %s; ending without it", c->vm->config->name,
 			   job_name(job_running(c)));
 		_exit(code ? code : 1);

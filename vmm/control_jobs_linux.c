@@ -35,6 +35,17 @@
 #define PAUSE_MS	 10000
 #define SAVE_FILE_MODE	 0600
 
+/*
+ * The job is over but for a reply or event that says so: who hears that may ask for the next at once, and
+ * the control thread waits for this thread's end before it starts it.
+ */
+static void job_over(struct vmm_control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->running = JOB_NONE;
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void reply_ok(struct vmm_control *c, json_t *result)
 {
 	if (c->job.has_req)
@@ -46,6 +57,7 @@ static void reply_ok(struct vmm_control *c, json_t *result)
 
 static void reply_error(struct vmm_control *c, int err, const char *text)
 {
+	job_over(c);
 	if (c->job.has_req)
 		cl_ctl_reply_error(c->server, c->job.req, err, "VM %s: %s", c->vm->config->name,
 				   text ? text : strerror(err));
@@ -84,6 +96,8 @@ static void move_failed(struct vmm_control *c, char *error, bool switched)
 {
 	const char *state = vmm_state_name(vmm_state_get(c->vm));
 
+	if (!switched)
+		job_over(c);
 	cl_ctl_event(c->server, json_pack("{s:s, s:s, s:s}", "event", "migration-failed", "error",
 					  error ? error : "out of memory", "state", state));
 	cl_warning("VM %s: migration failed, it is %s: %s", c->vm->config->name, state,
@@ -135,10 +149,12 @@ static void job_do_start(struct vmm_control *c)
 		return;
 	}
 	if (vm->config->paused) {
+		job_over(c);
 		vmm_state_set(vm, VMM_PAUSED, "started paused");
 		return;
 	}
 	vmm_migrant_resume(c->migrant);
+	job_over(c);
 	vmm_state_set(vm, VMM_RUNNING, "started");
 }
 
@@ -163,6 +179,7 @@ static void job_do_restore(struct vmm_control *c)
 		end_failed(c);
 		return;
 	}
+	job_over(c);
 	vmm_state_set(c->vm, VMM_READY, "restored, waits for its generation");
 }
 
@@ -237,6 +254,7 @@ static void job_do_incoming(struct vmm_control *c)
 		end_failed(c);
 	} else {
 		phase_set(c, MOVE_READY);
+		job_over(c);
 		vmm_state_set(c->vm, VMM_READY, "all of it came, waits for its generation");
 		cl_ctl_event(c->server,
 			     json_pack("{s:s, s:I, s:I, s:I}", "event", "migration-ready",
@@ -257,6 +275,7 @@ static void job_do_pause(struct vmm_control *c)
 		free(error);
 		return;
 	}
+	job_over(c);
 	vmm_state_set(c->vm, VMM_PAUSED, "told to pause");
 	reply_ok(c, NULL);
 }
@@ -290,6 +309,7 @@ static void job_do_resume(struct vmm_control *c)
 			 (unsigned long long)(c->stopped_us / 1000));
 		pthread_mutex_unlock(&c->lock);
 	}
+	job_over(c);
 	vmm_state_set(c->vm, VMM_RUNNING, reason);
 	reply_ok(c, came ? json_pack("{s:I}", "downtime_us", (json_int_t)c->stopped_us) : NULL);
 }
@@ -349,6 +369,8 @@ static void job_do_save(struct vmm_control *c)
 			(void)unlink(tmp);
 		if (r && ran)
 			vmm_migrant_resume(c->migrant);
+		if (r)
+			job_over(c);
 		if (r && ran)
 			vmm_state_set(c->vm, VMM_RUNNING, "could not be saved");
 	}
@@ -358,6 +380,7 @@ static void job_do_save(struct vmm_control *c)
 		free(error);
 		return;
 	}
+	job_over(c);
 	vmm_state_set(c->vm, VMM_SAVED, c->job.path);
 	reply_ok(c, json_pack("{s:I, s:I}", "bytes", (json_int_t)c->sent.sent_bytes, "total_ms",
 			      (json_int_t)(c->sent.total_us / 1000)));
@@ -476,6 +499,7 @@ static void await_outcome(struct vmm_control *c)
 	if (outcome == OUTCOME_ABORTED) {
 		port->log_stop(port->arg);
 		vmm_migrant_resume(c->migrant);
+		job_over(c);
 		vmm_state_set(c->vm, VMM_RUNNING, "migration aborted");
 	}
 	if (has_req)
@@ -499,6 +523,7 @@ static void job_do_migrate(struct vmm_control *c)
 	reply_ok(c, NULL);
 	tls = connect_peer(c, &error);
 	if (!tls) {
+		job_over(c);
 		vmm_state_set(c->vm, VMM_RUNNING, "migration failed");
 		move_failed(c, error, false);
 		return;
@@ -516,6 +541,7 @@ static void job_do_migrate(struct vmm_control *c)
 	pthread_mutex_unlock(&c->lock);
 	cl_tls_free(tls);
 	if (result == VMM_SEND_FAILED) {
+		job_over(c);
 		vmm_state_set(c->vm, VMM_RUNNING, "migration failed");
 		move_failed(c, error, false);
 		return;
@@ -564,9 +590,7 @@ void *vmm_control_worker(void *arg)
 	case JOB_NONE:
 		break;
 	}
-	pthread_mutex_lock(&c->lock);
-	c->running = JOB_NONE;
-	pthread_mutex_unlock(&c->lock);
+	job_over(c);
 	if (write(c->job_fd, &one, sizeof(one)) < 0)
 		cl_warning("eventfd: %s", strerror(errno));
 	return NULL;

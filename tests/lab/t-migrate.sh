@@ -109,7 +109,7 @@ move() { # move FROM_NODE FROM_SOCK TO_NODE GENERATION PEER [more]: sets S; prin
 	shift 5
 	start in "$to" "$tls" $((gen - 1)) --incoming "0.0.0.0:$PORT" --peer "$(peer_of "$peer")"
 	# This test is the cluster: its commit is that it resumes the destination, in the node so that it costs no time.
-	on "$to" sh -c "$D/vmmctl --timeout 300 --until migration-ready,exit $S events && $D/vmmctl $S resume generation=$gen" > "$W/resumed" 2>&1 &
+	on "$to" sh -c "$D/vmmctl --timeout 300 --until migration-ready,exit $S events , resume generation=$gen" > "$W/resumed" 2>&1 &
 	waiter=$!
 	out=$(ctl "$from" --until migration-switched,migration-failed --timeout 300 "$sock" migrate \
 		address="$(address "$to")" port=$PORT peer="$peer" "$@") || fail "migrate: $out"

@@ -28,6 +28,7 @@
 #define FIXED_US_MIN	   5000u  /* scheduling and the peer's bookkeeping */
 #define PROGRESS_PERIOD_NS 500000000ull
 #define THROTTLE_WINDOW_NS 50000000l
+#define PACE_SLICE_NS	   50000000ull /* a cancel is heard within that */
 
 struct sender {
 	const struct vmm_mig_machine *m;
@@ -165,8 +166,8 @@ static void pace(struct sender *s, size_t len_bytes)
 	if (s->pace_ns < now)
 		s->pace_ns = now;
 	s->pace_ns += cost;
-	if (s->pace_ns > now)
-		sleep_ns(s->pace_ns - now);
+	for (; now < s->pace_ns && !atomic_load(s->cancel); now = now_ns())
+		sleep_ns(s->pace_ns - now < PACE_SLICE_NS ? s->pace_ns - now : PACE_SLICE_NS);
 }
 
 static int batch_flush(struct sender *s)
@@ -566,6 +567,12 @@ enum vmm_send_result vmm_send_live(const struct vmm_mig_machine *m, struct vmm_l
 	}
 out:
 	throttle_end(&t);
+	/* A cancel closes the link, which is what the last call saw. */
+	if (r && result == VMM_SEND_FAILED && !paused && atomic_load(cancel)) {
+		free(*ret_error);
+		*ret_error = NULL;
+		r = -ECANCELED;
+	}
 	if (r)
 		explain(ret_error, "%s",
 			r == -EPIPE	  ? "the destination closed the connection" :

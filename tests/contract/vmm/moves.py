@@ -1,0 +1,469 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two vmms and a guest of our own on this machine's KVM: live migration, save and restore, and every way in which they
+must fail.
+
+Needs root and a /dev/kvm that runs integer code (an emulating one will do); else it is skipped. The guest (counter.S)
+checks its own memory and prints a counter and its TSC, so that a lost page, a second run or a clock that went
+back is seen. All in a network namespace of its own. No absolute time is asserted; figures are shown.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TOP = os.path.realpath(os.environ.get("top_srcdir") or os.path.join(os.path.dirname(__file__), "../../.."))
+BUILD = os.path.realpath(os.environ.get("top_builddir") or os.path.join(TOP, "build"))
+VMM = os.path.join(BUILD, "vmm/vmm")
+WAIT = 120  # seconds for anything: machines are slow
+UID = 64077
+
+
+def skip(why):
+    print(f"skipped: {why}")
+    sys.exit(77)
+
+
+class Failed(Exception):
+    pass
+
+
+def need(ok, what):
+    if not ok:
+        raise Failed(what)
+    print(f"  ok: {what}", flush=True)
+
+
+def wait(what, probe, seconds=WAIT):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        got = probe()
+        if got:
+            print(f"  ok: {what}", flush=True)
+            return got
+        time.sleep(0.02)
+    raise Failed(f"gave up waiting: {what}")
+
+
+class Refused(Exception):
+    def __init__(self, code, error):
+        super().__init__(f"{code}: {error}")
+        self.code = code
+
+
+class Control:
+    """A connection to control.sock that keeps events."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.sock.settimeout(WAIT)
+        self.rest, self.events, self.serial = b"", [], 0
+
+    def line(self):
+        while b"\n" not in self.rest:
+            got = self.sock.recv(65536)
+            if not got:
+                raise EOFError
+            self.rest += got
+        line, self.rest = self.rest.split(b"\n", 1)
+        return json.loads(line)
+
+    def call(self, verb, **args):
+        self.serial += 1
+        self.sock.sendall(json.dumps({"id": self.serial, "do": verb, **args}).encode() + b"\n")
+        while True:
+            msg = self.line()
+            if "event" in msg:
+                self.events.append(msg)
+            elif msg["ok"]:
+                return msg["result"]
+            else:
+                raise Refused(msg["code"], msg["error"])
+
+    def event(self, *names):
+        while True:
+            for i, e in enumerate(self.events):
+                if e["event"] in names:
+                    del self.events[:i + 1]
+                    return e
+            self.events.append(self.line())
+
+
+class Vm:
+    """One vmm process. What its serial line says is collected by a thread."""
+
+    def __init__(self, top, name, tls="n1", generation=1, options=(), **config):
+        self.dir = os.path.join(top, name)
+        run = os.path.join(self.dir, "run")
+        os.makedirs(run, exist_ok=True)
+        os.chmod(self.dir, 0o711)
+        self.config = os.path.join(self.dir, "config.json")
+        with open(self.config, "w", encoding="ascii") as f:
+            json.dump({"name": "mig", "uuid": "5a3c2b10-0000-4000-8000-000000000077", "generation": generation,
+                       "memory_mib": 64, "cpus": 2, "kernel": f"{top}/kernel", "uid": UID, "append": "", "disks": [],
+                       "nets": [], "run_dir": run, "tls_dir": f"{top}/tls-{tls}", "downtime_ms": 300,
+                       "paused": False, **config}, f)
+        self.log = open(os.path.join(self.dir, "start.log"), "wb")  # noqa: SIM115
+        self.proc = subprocess.Popen([VMM, "--config", self.config, "--foreground", *options], stdin=subprocess.DEVNULL,
+                                     stdout=self.log, stderr=self.log)
+        self.said, self.path = b"", run
+        self.control = None
+        end = time.monotonic() + WAIT
+        while not self.control and time.monotonic() < end:
+            try:
+                self.control = Control(f"{run}/control.sock")
+            except OSError:
+                if self.proc.poll() is not None:
+                    break
+                time.sleep(0.02)
+        if self.control:
+            threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        try:
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(f"{self.path}/serial.sock")
+            while True:
+                got = s.recv(65536)
+                if not got:
+                    return
+                self.said += got
+        except OSError:
+            pass
+
+    def state(self):
+        return self.control.call("status")["state"]
+
+    def text(self):
+        with open(os.path.join(self.dir, "start.log"), encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def ended(self):
+        try:
+            return self.proc.wait(WAIT)
+        except subprocess.TimeoutExpired as e:
+            raise Failed(f"{self.dir}: the vmm does not end") from e
+
+    def goes_on(self, what):
+        before = len(self.said)
+        wait(f"the guest goes on {what}", lambda: len(self.said) > before + 2000)
+
+    def last(self):
+        """Counter and TSC of the last whole line."""
+        lines = self.said.split(b"\n")
+        counter, tsc = lines[-2].split()
+        return int(counter, 16), int(tsc, 16)
+
+
+def check_output(what, *parts):
+    """The guest found no wrong page; counter and TSC rise, over all the vmms that it ran in."""
+    n, counter, tsc = 0, 0, 0
+    for part in parts:
+        if b"!" in part:
+            raise Failed(f"{what}: the guest found a page that is not what it wrote")
+        for line in part.split(b"\n")[1:-1]:
+            words = line.split()
+            if len(words) != 2 or len(line) != 33:
+                raise Failed(f"{what}: the serial line garbled {line!r}")
+            c, t = int(words[0], 16), int(words[1], 16)
+            # Lines between two listeners are lost, never repeated.
+            if c <= counter or t <= tsc:
+                raise Failed(f"{what}: counter {c:#x} after {counter:#x}, TSC {t:#x} after {tsc:#x}")
+            n, counter, tsc = n + 1, c, t
+    need(n > 50, f"{what}: memory right, counter and clock rise over {n} lines")
+
+
+def certificates(top):
+    script = """
+set -e
+cd "$1"
+for ca in good bad; do
+    openssl ecparam -name prime256v1 -genkey -noout -out $ca.key
+    openssl req -x509 -new -key $ca.key -subj "/CN=$ca" -days 30 -out $ca.pem
+done
+for n in n1:good n2:good bad:bad; do
+    d=tls-${n%:*}; ca=${n#*:}; cn=${n%:*}; [ $cn != bad ] || cn=n2
+    mkdir $d
+    openssl ecparam -name prime256v1 -genkey -noout -out $d/node.key
+    openssl req -new -key $d/node.key -subj "/CN=$cn" |
+        openssl x509 -req -CA $ca.pem -CAkey $ca.key -set_serial 2 -days 30 -out $d/node.pem
+    cp $ca.pem $d/ca.pem
+    chmod 600 $d/*
+done
+"""
+    subprocess.run(["sh", "-c", script, "sh", top], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+class Test:
+    def __init__(self, top):
+        self.top, self.n, self.port = top, 0, 7410
+        self.vms = []
+
+    def vm(self, role, **kw):
+        self.n += 1
+        v = Vm(self.top, f"{role}{self.n}", **kw)
+        self.vms.append(v)
+        return v
+
+    def started(self, role, **kw):
+        v = self.vm(role, **kw)
+        if not v.control:
+            raise Failed(f"{role}: the vmm does not start: {v.text().strip()}")
+        return v
+
+    def incoming(self, role, tls="n2", peer="n1", **kw):
+        self.port += 1
+        return self.started(role, tls=tls, options=["--incoming", f"127.0.0.1:{self.port}", "--peer", peer], **kw)
+
+    def migrate(self, a, peer="n2", port=None, **kw):
+        a.control.events.clear()
+        a.control.call("migrate", address="127.0.0.1", port=port or self.port, peer=peer, **kw)
+
+    def refused(self, code, what, call):
+        try:
+            call()
+        except Refused as e:
+            need(e.code == code, f"{what} refused: {e}")
+            return
+        raise Failed(f"{what} is not refused")
+
+    def fails(self, a, pattern, what, **kw):
+        self.migrate(a, **kw)
+        e = a.control.event("migration-failed", "migration-switched")
+        need(e["event"] == "migration-failed" and pattern in e["error"] and e["state"] == "running",
+             f"{what}: {e.get('error')}")
+        need(a.state() == "running", "and it runs on")
+
+    # --- the tests, in the order in which they are run; each gives the VM that runs -------------------------------
+
+    def sandbox(self, a):
+        with open(f"/proc/{a.proc.pid}/status", encoding="ascii") as f:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        need(status["Uid"] == "\t".join([str(UID)] * 4) and status["Gid"] == "\t".join([str(UID)] * 4), "own user and group")
+        need(all(int(status[c], 16) == 0 for c in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")), "no capability")
+        need(status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", "no new privileges, system calls filtered")
+        need(os.getsid(a.proc.pid) == a.proc.pid, "a session of its own")
+        for task in os.listdir(f"/proc/{a.proc.pid}/task"):
+            with open(f"/proc/{a.proc.pid}/task/{task}/status", encoding="ascii") as f:
+                if "Seccomp:\t2" not in f.read():
+                    raise Failed(f"thread {task} has no filter")
+
+    def live(self, a, tls, peer, generation, **kw):
+        """a moves to a new vmm, as the cluster would have it: commit, then resume with the next generation."""
+        b = self.incoming("in", tls=tls, peer=peer, generation=generation - 1)
+        wait("the destination waits", lambda: b.state() == "incoming")
+        self.migrate(a, peer=tls, **kw)
+        e = a.control.event("migration-switched", "migration-failed")
+        need(e["event"] == "migration-switched", f"switched: {e}")
+        b.control.event("migration-ready")
+        r = b.control.call("resume", generation=generation)
+        a.control.call("migrate-finish", outcome="committed")
+        source = e
+        end = b.control.call("status")
+        need(end["generation"] == generation and end["state"] == "running", f"it runs with generation {generation}")
+        b.goes_on("at the destination")
+        need(a.ended() == 0, "the source has ended")
+        print(f"    sent {source['sent'] >> 10} KiB, {source['rounds']} passes, {source['total_ms']} ms; estimated "
+              f"{source['est_downtime_ms']} ms, paused to sent {source['switch_us']} us, load "
+              f"{end['migration']['load_us']} us, guest stopped {r['downtime_us']} us", flush=True)
+        return b
+
+    def must_fail(self, a):
+        c = a.control
+        self.refused("EOPNOTSUPP", "an unknown verb", lambda: c.call("fly"))
+        self.refused("EINVAL", "migrate without arguments", lambda: c.call("migrate"))
+        self.refused("EINVAL", "migrate-finish of a running VM", lambda: c.call("migrate-finish", outcome="committed"))
+        self.refused("ENOENT", "cancel of nothing", lambda: c.call("migrate-cancel"))
+        need(c.call("migrate-finish", outcome="aborted") == {}, "migrate-finish aborted is harmless for a VM that runs")
+        self.fails(a, "cannot connect", "nobody listens", port=7499)
+        stranger = self.incoming("stranger", tls="bad")
+        self.fails(a, "not of this cluster", "a destination with another CA")
+        wait("which still waits", lambda: stranger.state() == "incoming")
+        stranger.control.call("quit")
+        stranger.ended()
+        picky = self.incoming("picky", peer="n9")
+        self.fails(a, "closed", "a destination that expects another node")
+        need("migration from node n1 refused: expected is node n9" in picky.text(), "it says so")
+        self.fails(a, "is node n2, expected is node n7", "a destination that is not the one asked for", peer="n7")
+        picky.control.call("quit")
+        picky.ended()
+        other = self.incoming("other", memory_mib=96)
+        self.fails(a, "64 MiB of memory, configured here are 96", "another machine")
+        need(other.ended() == 1, "that destination ends with an error")
+        noise = self.incoming("noise")
+        with socket.create_connection(("127.0.0.1", self.port)) as s:
+            s.sendall(b"GET / HTTP/1.0\r\n\r\n" * 100)
+        wait("noise on the port is refused", lambda: "refused: TLS" in noise.text())
+        noise.control.call("quit")
+        noise.ended()
+        a.goes_on("after all that")
+
+    def cancel(self, a):
+        b = self.incoming("cancelled")
+        self.migrate(a, bandwidth_bps=200000)
+        need(a.state() == "migrating", "a slow migration is under way")
+        a.control.call("migrate-cancel")
+        e = a.control.event("migration-failed")
+        need(e["error"] == "cancelled", "cancelled")
+        wait("it runs on", lambda: a.state() == "running")
+        need(b.ended() == 1, "the destination ends")
+        a.goes_on("after a cancel")
+
+    def killed(self, a):
+        b = self.incoming("killed")
+        self.migrate(a, bandwidth_bps=200000)
+        wait("memory is under way", lambda: a.control.call("status")["migration"].get("sent", 0) > 500000 or
+             b.control.call("status")["migration"].get("received", 0) > 500000)
+        b.proc.send_signal(signal.SIGKILL)
+        e = a.control.event("migration-failed")
+        need(e["state"] == "running", f"destination killed midway: {e['error']}")
+        a.goes_on("after that")
+
+    def stopped_peer(self, a):
+        """A destination that hangs after END: the source waits, however long, until it is told."""
+        b = self.incoming("hung")
+        self.migrate(a)
+        a.control.event("migration-switched")
+        b.control.event("migration-ready")
+        self.refused("EBUSY", "cancel after the switch-over", lambda: a.control.call("migrate-cancel"))
+        self.refused("EINVAL", "resume of a switched source", lambda: a.control.call("resume"))
+        self.refused("ESTALE", "resume without a generation", lambda: b.control.call("resume"))
+        self.refused("ESTALE", "resume with an old generation", lambda: b.control.call("resume", generation=1))
+        b.proc.send_signal(signal.SIGKILL)
+        said = len(a.said)
+        time.sleep(2)
+        need(a.state() == "switched" and len(a.said) == said, "the destination died after READY: the source still waits")
+        a.control.call("migrate-finish", outcome="aborted")
+        need(a.state() == "running", "aborted: it runs on")
+        a.goes_on("after an abort")
+
+    def told_early(self, a):
+        """END is out and the destination cannot answer: told to abort, the source does so at once."""
+        b = self.incoming("silent")
+        self.migrate(a, bandwidth_bps=20000000)
+        b.proc.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        b.proc.send_signal(signal.SIGCONT)
+        a.control.event("migration-switched")
+        a.control.call("migrate-finish", outcome="aborted")
+        need(a.state() == "running", "aborted right after the switch-over: it runs on")
+        b.control.call("quit")
+        b.ended()
+        a.goes_on("after an early abort")
+
+    def save(self, a, generation):
+        folder = os.path.join(self.top, "save")
+        os.mkdir(folder)
+        self.refused("EACCES", "a save where the VM's user may not write",
+                     lambda: a.control.call("save", path=f"{folder}/vm"))
+        need(a.state() == "running" and not os.listdir(folder), "it runs on and nothing is left")
+        self.refused("EINVAL", "a save to a relative path", lambda: a.control.call("save", path="vm"))
+        os.chown(folder, UID, UID)
+        r = a.control.call("save", path=f"{folder}/vm")
+        need(a.state() == "saved" and os.listdir(folder) == ["vm"], f"saved, {r['bytes'] >> 10} KiB in {r['total_ms']} ms")
+        self.refused("ESTALE", "resume of a saved VM with another generation", lambda: a.control.call("resume", generation=99))
+        said = a.said
+        a.control.call("quit")
+        need(a.ended() == 0, "ended")
+        with open(f"{folder}/vm", "rb") as f:
+            data = bytearray(f.read())
+        for what, bad in (("altered", data[:len(data) // 3] + bytes([data[len(data) // 3] ^ 1]) + data[len(data) // 3 + 1:]),
+                          ("cut", data[:-9]), ("empty", b""), ("longer", data + b"x"), ("not a VM", b"\x7fELF" * 4096)):
+            with open(f"{folder}/bad", "wb") as f:
+                f.write(bad)
+            v = self.vm("bad", options=["--restore", f"{folder}/bad"])
+            need(v.ended() == 1, f"a file that is {what} is refused")
+            lines = [x for x in v.text().splitlines() if " error: " in x]
+            need(len(lines) == 1 and "corrupt at offset" in lines[0], lines[0].split(" error: ")[1] if lines else "no line")
+        b = self.started("restored", options=["--restore", f"{folder}/vm"], generation=generation - 1)
+        wait("restored", lambda: b.state() == "ready")
+        time.sleep(0.3)
+        need(not b.said, "it does not run yet")
+        self.refused("ESTALE", "resume without a generation", lambda: b.control.call("resume"))
+        b.control.call("resume", generation=generation)
+        b.goes_on("restored")
+        check_output("over save and restore", said, b.said)
+        return b
+
+    def run(self):
+        a = self.started("a")
+        try:
+            wait("the guest runs on this KVM", lambda: len(a.said) > 2000, 60)
+        except Failed:
+            skip(f"the guest does not run on this machine's KVM: {a.text().strip()[-200:]}")
+        self.sandbox(a)
+        b = self.live(a, "n2", "n1", 2, verify=True)
+        c = self.live(b, "n1", "n2", 3, verify=True)
+        d = self.live(c, "n2", "n1", 4)
+        e = self.live(d, "n1", "n2", 5)
+        check_output("over four moves", a.said, b.said, c.said, d.said, e.said)
+        self.must_fail(e)
+        self.cancel(e)
+        self.killed(e)
+        self.stopped_peer(e)
+        self.told_early(e)
+        check_output("over all failures", a.said, b.said, c.said, d.said, e.said)
+        f = self.save(e, 6)
+        e.control = None
+        f.control.call("pause")
+        n = len(f.said)
+        time.sleep(0.3)
+        need(f.state() == "paused" and len(f.said) <= n + 4096, "paused")
+        f.control.call("resume")
+        f.goes_on("after a pause")
+        f.control.call("quit")
+        need(f.ended() == 0, "quit")
+
+
+def usable_kvm():
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError as e:
+        skip(f"/dev/kvm: {e.strerror}")
+
+
+def main():
+    if os.environ.get("SANITIZERS") == "yes":
+        skip("a sanitizer's run-time library makes system calls that the vmm's filter kills")
+    if os.geteuid() != 0:
+        skip("needs root")
+    for tool in ("openssl", "unshare", "ip", "objcopy"):
+        if not shutil.which(tool):
+            skip(f"{tool} is missing")
+    usable_kvm()
+    if os.environ.get("VMM_MOVES_INSIDE") != "1":
+        os.environ["VMM_MOVES_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "-n", sys.executable, os.path.realpath(__file__)])
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    top = tempfile.mkdtemp(prefix="vmm-moves.")
+    os.chmod(top, 0o711)
+    test = Test(top)
+    try:
+        cc = os.environ.get("CC", "cc").split()
+        subprocess.run([*cc, "-c", "-o", f"{top}/counter.o", f"{TOP}/tests/contract/vmm/counter.S"], check=True)
+        subprocess.run(["objcopy", "-O", "binary", "-j", ".text", f"{top}/counter.o", f"{top}/kernel"], check=True)
+        certificates(top)
+        test.run()
+    except (Failed, EOFError, Refused, OSError) as e:
+        print(f"FAILED: {e!r}")
+        for v in test.vms[-3:]:
+            print(f"--- {v.dir}\n{v.text()[-1500:]}")
+        return 1
+    finally:
+        for v in test.vms:
+            if v.proc.poll() is None:
+                v.proc.kill()
+                v.proc.wait()
+        shutil.rmtree(top, ignore_errors=True)
+    print("all of it held")
+    return 0
+
+
+sys.exit(main())
