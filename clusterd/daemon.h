@@ -76,6 +76,7 @@ struct cd {
 	char trouble[256];	 /* of the store; "" if well */
 
 	bool link_up;
+	bool group_known, votes_known; /* since the link is up */
 	core_nodes group_nodes, ring_nodes;
 	struct cd_votes votes;
 

@@ -263,6 +263,9 @@ void cd_drive_config(struct cd *cd)
 {
 	core_nodes members = cd->link_up ? cd->group_nodes & cd->ring_nodes : 0;
 
+	/* Half a picture would look like a loss: a restarted clusterd would freeze its VMs. */
+	if (cd->link_up && (!cd->group_known || !cd->votes_known))
+		return;
 	replica_config(cd->replica, cd_now_ms(), members, cd->link_up ? cd->ring_nodes : 0,
 		       cd->link_up && cd->votes.quorate);
 	cd_drive_settle(cd);
@@ -284,6 +287,7 @@ static void on_up(void *arg, uint32_t local)
 	}
 	cl_notice("connected to corosync as node %u", local);
 	cd->link_up = true;
+	cd->group_known = cd->votes_known = false;
 	cd->group_nodes = 0;
 	cd->ring_nodes = 0;
 }
@@ -338,6 +342,7 @@ static void on_confchg(void *arg, const struct cd_member *members, size_t n,
 		if (left[i].reason == CD_LEFT_NODEDOWN)
 			cd->ring_nodes &= (core_nodes)~node_bit(left[i].node);
 	cd->ring_nodes |= cd->group_nodes;
+	cd->group_known = true;
 	cd_drive_config(cd);
 }
 
@@ -368,6 +373,7 @@ static void on_votes(void *arg, const struct cd_votes *votes)
 			      votes->quorate ? "quorate" : "not quorate", text);
 	}
 	cd->votes = *votes;
+	cd->votes_known = true;
 	cd_drive_config(cd);
 }
 
