@@ -15,6 +15,7 @@
 #include <linux/fs.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@
 #define CAPS_MAX      63 /* numbers of capabilities that a kernel may have */
 #define IOC_TYPE_MASK 0xff00u
 #define IOC_TYPE_KVM  0xae00u /* KVMIO of linux/kvm.h */
+#define IOC_TCGETS    0x5401u
 
 static int fail(char **ret_error, int err, const char *what)
 {
@@ -174,45 +176,40 @@ static const int allowed[] = {
 	SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrusage),
 };
 
+/* Adds a rule for a call whose argument n, masked, has that value. */
+static int rule(scmp_filter_ctx f, uint32_t action, int call, unsigned n, uint64_t mask,
+		uint64_t value)
+{
+	const struct scmp_arg_cmp cmp = { .arg = n, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask,
+					  .datum_b = value };
+
+	return seccomp_rule_add_array(f, action, call, 1, &cmp);
+}
+
 static int rules(scmp_filter_ctx f)
 {
 	static const unsigned block_ioctls[] = { BLKGETSIZE64, BLKSSZGET, BLKPBSZGET, BLKIOOPT };
 	static const int domains[] = { AF_UNIX, AF_INET, AF_INET6 };
+	const uint32_t allow = SCMP_ACT_ALLOW;
 	int r = 0;
 
 	for (size_t i = 0; i < CL_ARRAY_LEN(allowed) && !r; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i], 0);
+		r = seccomp_rule_add(f, allow, allowed[i], 0);
 	for (size_t i = 0; i < CL_ARRAY_LEN(block_ioctls) && !r; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, block_ioctls[i]));
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				 SCMP_A1(SCMP_CMP_MASKED_EQ, IOC_TYPE_MASK, IOC_TYPE_KVM));
+		r = rule(f, allow, SCMP_SYS(ioctl), 1, UINT32_MAX, block_ioctls[i]);
+	r = r ? r : rule(f, allow, SCMP_SYS(ioctl), 1, IOC_TYPE_MASK, IOC_TYPE_KVM);
 	/* A C library asks whether standard output is a terminal: no. */
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1,
-				 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, 0x5401 /* TCGETS */));
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-				 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	r = r ? r : rule(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, UINT32_MAX, IOC_TCGETS);
+	r = r ? r : rule(f, allow, SCMP_SYS(mmap), 2, PROT_EXEC, 0);
+	r = r ? r : rule(f, allow, SCMP_SYS(mprotect), 2, PROT_EXEC, 0);
+	r = r ? r : rule(f, allow, SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD);
 	/* Its flags lie in memory, out of the filter's sight: the C library falls back to clone. */
 	r = r ? r : seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	for (size_t i = 0; i < CL_ARRAY_LEN(domains) && !r; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)domains[i]));
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-				 SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+		r = rule(f, allow, SCMP_SYS(socket), 0, UINT32_MAX, (uint64_t)domains[i]);
+	r = r ? r : rule(f, allow, SCMP_SYS(prctl), 0, UINT32_MAX, PR_SET_NAME);
 	/* Reading limits, not setting them. */
-	r = r ? r :
-		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-				 SCMP_A2(SCMP_CMP_EQ, 0));
+	r = r ? r : rule(f, allow, SCMP_SYS(prlimit64), 2, UINT64_MAX, 0);
 	return r;
 }
 

@@ -177,23 +177,19 @@ static bool msr_vital(uint32_t index)
 
 static int msr_get(int fd, uint32_t index, uint64_t *ret_data)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = { .head.nmsrs = 1, .entry.index = index };
+	union vmm_kvm_msrs_call one = { .body = { .nmsrs = 1, .entries[0].index = index } };
 
 	if (ioctl(fd, KVM_GET_MSRS, &one) != 1)
 		return -EIO;
-	*ret_data = one.entry.data;
+	*ret_data = one.body.entries[0].data;
 	return 0;
 }
 
 static int msr_set(int fd, uint32_t index, uint64_t data)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = { .head.nmsrs = 1, .entry = { .index = index, .data = data } };
+	union vmm_kvm_msrs_call one = {
+		.body = { .nmsrs = 1, .entries[0] = { .index = index, .data = data } }
+	};
 
 	return ioctl(fd, KVM_SET_MSRS, &one) == 1 ? 0 : -EIO;
 }
@@ -201,10 +197,7 @@ static int msr_set(int fd, uint32_t index, uint64_t data)
 static int msrs_load(int fd, unsigned index, const struct kvm_msr_entry *entries, uint32_t n,
 		     const struct vmm_kvm_load *load, char **ret_error)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[MSRS_A_CALL];
-	} call;
+	union vmm_kvm_msrs_call call;
 	uint32_t at = 0;
 
 	while (at < n) {
@@ -221,10 +214,10 @@ static int msrs_load(int fd, unsigned index, const struct kvm_msr_entry *entries
 			    entries[at + i].index == MSR_TSC_DEADLINE)
 				continue;
 			from[count] = at + i;
-			call.entries[count].index = entries[at + i].index;
-			call.entries[count++].data = entries[at + i].data;
+			call.body.entries[count].index = entries[at + i].index;
+			call.body.entries[count++].data = entries[at + i].data;
 		}
-		call.head.nmsrs = count;
+		call.body.nmsrs = count;
 		r = count ? ioctl(fd, KVM_SET_MSRS, &call) : 0;
 		if (r < 0)
 			return vmm_kvm_fail(ret_error, errno, "KVM_SET_MSRS of vCPU %u", index);
@@ -234,15 +227,15 @@ static int msrs_load(int fd, unsigned index, const struct kvm_msr_entry *entries
 			continue;
 		}
 		/* The one that was refused: fine if it has that value anyway. */
-		if (msr_get(fd, call.entries[done].index, &now) < 0 ||
-		    now != call.entries[done].data) {
-			if (msr_vital(call.entries[done].index))
+		if (msr_get(fd, call.body.entries[done].index, &now) < 0 ||
+		    now != call.body.entries[done].data) {
+			if (msr_vital(call.body.entries[done].index))
 				return vmm_kvm_fail(ret_error, EINVAL, "MSR %#x of vCPU %u cannot be %#llx here",
-					    call.entries[done].index, index,
-					    (unsigned long long)call.entries[done].data);
+					    call.body.entries[done].index, index,
+					    (unsigned long long)call.body.entries[done].data);
 			snprintf(text, sizeof(text), "MSR %#x of vCPU %u stays %#llx, was %#llx",
-				 call.entries[done].index, index, (unsigned long long)now,
-				 (unsigned long long)call.entries[done].data);
+				 call.body.entries[done].index, index, (unsigned long long)now,
+				 (unsigned long long)call.body.entries[done].data);
 			if (load->warn)
 				load->warn(text);
 		}

@@ -45,6 +45,15 @@ enum tag {
 #define MSR_TSC_ADJUST	   0x3bu
 #define MSR_TSC_DEADLINE   0x6e0u
 
+/* A struct kvm_msrs with room for its entries (which C does not let us embed). */
+union vmm_kvm_msrs_call {
+	struct kvm_msrs head;
+	struct {
+		uint32_t nmsrs, pad;
+		struct kvm_msr_entry entries[MSRS_A_CALL];
+	} body;
+};
+
 struct vmm_kvm_state {
 	int kvm_fd;
 	int vm_fd;

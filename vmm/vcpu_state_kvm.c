@@ -180,10 +180,7 @@ int vmm_kvm_vm_save(struct vmm_kvm_state *st, struct cl_writer *w, char **ret_er
 static int msrs_save(struct vmm_kvm_state *st, int fd, unsigned index, struct cl_writer *w,
 		     char **ret_error)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[MSRS_A_CALL];
-	} call;
+	union vmm_kvm_msrs_call call;
 	struct kvm_msr_entry *got = calloc(st->n_msrs ? st->n_msrs : 1, sizeof(*got));
 	uint32_t n_got = 0, at = 0;
 
@@ -196,16 +193,16 @@ static int msrs_save(struct vmm_kvm_state *st, int fd, unsigned index, struct cl
 		memset(&call, 0, sizeof(call));
 		if (want > MSRS_A_CALL)
 			want = MSRS_A_CALL;
-		call.head.nmsrs = want;
+		call.body.nmsrs = want;
 		for (uint32_t i = 0; i < want; i++)
-			call.entries[i].index = st->msrs[at + i];
+			call.body.entries[i].index = st->msrs[at + i];
 		n = ioctl(fd, KVM_GET_MSRS, &call);
 		if (n < 0) {
 			n = errno;
 			free(got);
 			return vmm_kvm_fail(ret_error, n, "KVM_GET_MSRS of vCPU %u", index);
 		}
-		memcpy(got + n_got, call.entries, (size_t)n * sizeof(*got));
+		memcpy(got + n_got, call.body.entries, (size_t)n * sizeof(*got));
 		n_got += (uint32_t)n;
 		at += (uint32_t)n;
 		if ((uint32_t)n < want) {

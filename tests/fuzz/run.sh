@@ -14,7 +14,12 @@ command -v clang >/dev/null || {
 	exit 77
 }
 out=${FUZZ_DIR:-$top/build/fuzz}
-[ $# -gt 0 ] || set -- $(cd "$here" && ls ./*_fuzz.c | sed 's,^\./,,; s,\.c$,,')
+if [ $# -eq 0 ]; then
+	for t in "$here"/*_fuzz.c; do
+		t=${t##*/}
+		set -- "$@" "${t%.c}"
+	done
+fi
 bad=0
 for t; do
 	src=$here/$t.c

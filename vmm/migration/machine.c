@@ -38,7 +38,8 @@ uint64_t vmm_mig_count(const uint64_t *bitmap, uint64_t pages)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < vmm_mig_words(pages); i++)
-		n += (uint64_t)__builtin_popcountll(bitmap[i]);
+		for (uint64_t w = bitmap[i]; w; w &= w - 1)
+			n++;
 	return n;
 }
 

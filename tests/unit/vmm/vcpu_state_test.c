@@ -74,9 +74,9 @@ static void dirty_up(struct vm *v)
 {
 	for (int i = 0; i < VCPUS; i++) {
 		struct {
-			struct kvm_msrs head;
+			uint32_t nmsrs, pad;
 			struct kvm_msr_entry e[3];
-		} m = { .head.nmsrs = 3,
+		} m = { .nmsrs = 3,
 			.e = { { .index = 0x174, .data = 0x10 + (unsigned)i },
 			       { .index = 0xc0000102, .data = 0xffff888000001000ull },
 			       { .index = 0x277, .data = 0x0007040600070406ull } } };
@@ -142,9 +142,9 @@ static uint64_t kvmclock(const struct vm *v)
 static uint64_t msr(int fd, uint32_t index)
 {
 	struct {
-		struct kvm_msrs head;
+		uint32_t nmsrs, pad;
 		struct kvm_msr_entry e;
-	} m = { .head.nmsrs = 1, .e.index = index };
+	} m = { .nmsrs = 1, .e.index = index };
 
 	CU_ASSERT_EQUAL(ioctl(fd, KVM_GET_MSRS, &m), 1);
 	return m.e.data;
