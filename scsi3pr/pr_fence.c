@@ -149,8 +149,8 @@ static void verify_after(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t vic
 	else
 		verdict(fence, SCSI3PR_FENCED, 0,
 			"%s: PREEMPT AND ABORT of key 0x%016" PRIx64
-			" answered GOOD; key gone, reservation type %u in place, PRgeneration "
-			"%" PRIu32,
+			" and LUN reset answered GOOD; key gone, type %u reservation in place, gen "
+			"%u",
 			dev->name, victim_key, type, dev->keys.generation);
 }
 
@@ -196,9 +196,7 @@ void scsi3pr_fence(struct scsi3pr_dev *dev, uint64_t own_key, uint64_t victim_ke
 	ret = reset_confirmed(dev);
 	if (ret < 0) {
 		verdict(ret_fence, SCSI3PR_UNKNOWN, ret,
-			"%s: PREEMPT AND ABORT answered GOOD, but it is not certain that writes "
-			"under "
-			"way have ended: %s",
+			"%s: PREEMPT AND ABORT answered GOOD, but writes under way may go on: %s",
 			dev->name, dev->error);
 		return;
 	}
