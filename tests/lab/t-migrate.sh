@@ -168,7 +168,7 @@ wait_for 30 "it ends" gone $N2 "$S"
 
 start cancelled $N2 tls-n2 3 --incoming 0.0.0.0:$PORT --peer n1
 ctl $N1 --until migration-progress --timeout 120 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 bandwidth_bps=2000000 > /dev/null || fail "slow migration"
-refused "a second migration" EBUSY ctl $N1 "$A" save path=/tmp/x
+refused "a save meanwhile" "is migrating" ctl $N1 "$A" save path=/tmp/x
 ctl $N1 "$A" migrate-cancel > /dev/null || fail cancel
 wait_for 30 "cancelled: it runs on" state_is $N1 "$A" running
 wait_for 30 "cancelled: the destination ends" gone $N2 "$S"

@@ -418,8 +418,14 @@ class Test:
         need(f.state() == "paused" and len(f.said) <= n + 4096, "paused")
         f.control.call("resume")
         f.goes_on("after a pause")
+        b = self.incoming("quitted", generation=6)
+        self.migrate(f, bandwidth_bps=200000)
         f.control.call("quit")
-        need(f.ended() == 0, "quit")
+        need(f.ended() == 0, "quit in the middle of a migration")
+        need(b.ended() == 1, "its destination ends")
+        b = self.incoming("unwanted")
+        b.proc.send_signal(signal.SIGTERM)
+        need(b.ended() == 0, "a destination that nobody came to ends when told")
 
 
 def usable_kvm():
