@@ -88,3 +88,8 @@ def options(accel):
     # once and was five times wrong: that node's clock, and every time-out in it, ran five times too fast.
     return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "EPYC,+svm,+npt",
             "-machine", "pit=off"]
+
+
+def kernel_options(accel):
+    """Emulated CPUs share the host's TSC, which a kernel cannot know; HPET reads are dear there."""
+    return "tsc=reliable" if accel == "tcg" else ""

@@ -444,7 +444,7 @@ def main(argv):
         say(str(e))
         return 125 if args.command == "exec" else 1  # 1 may be the command's own
     except KeyboardInterrupt:
-        say("interrupted")
+        say("interrupted" + ("; lab down clears what is there" if args.command == "up" else ""))
         return 130
     except BrokenPipeError:
         return 141

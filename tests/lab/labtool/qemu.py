@@ -56,7 +56,8 @@ def command(lab, state, machine):
             "-kernel", os.path.join(boot, "vmlinuz-node"),
             "-initrd", lab.path(machine, "initrd"),
             "-append", "console=ttyS0 quiet loglevel=4 net.ifnames=0 panic=5 mitigations=off "
-                       f"random.trust_cpu=on tsc=reliable nowatchdog audit=0 "
+                       "random.trust_cpu=on nowatchdog audit=0 "
+                       f"{accel.kernel_options(state['accel'])} "
                        f"lab.root={root_name} lab.node={machine} lab.host={net_host(machine)}",
             "-device", "virtio-rng-pci",
             "-chardev", f"socket,id=con,path={lab.sock}/{machine}.con,server=on,wait=off,"
