@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # stamper and stampcheck together, without a guest: a restart is good, two at once are caught, so is damage.
 set -u
-stamper=$top_builddir/tests/lab/guest/stamper
+stamper=${top_builddir:?make check sets it}/tests/lab/guest/stamper
 check=$top_builddir/tests/lab/checker/stampcheck
 if [ ! -x "$stamper" ] || [ ! -x "$check" ]; then
 	echo "SKIP: stamper and stampcheck are static and not built with sanitizers"
 	exit 77
 fi
 dir=$(mktemp -d ./stamper-test.XXXXXX) || exit 1
-pids=
+pids='' p=''
 trap 'for p in $pids; do kill "$p" 2>/dev/null; done; rm -rf "$dir"' EXIT
 failed=0
 expect() { # STATUS WORDS COMMAND...
