@@ -1,0 +1,202 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lab: nodes=2 luns=1 fresh seconds=900
+# csvd and libcsv on two nodes, driven by their sockets, no clusterd: one name space, layouts, the
+# exclusive opener, planned move, csvd killed, down, and the owner's power cut with a proven takeover.
+. "$(dirname "$0")/lib.sh"
+
+HERE=$LAB_DIR/csv
+DEV=/dev/disk/by-id/wwn-0x600140500000001401dfa57000000000
+LUN=naa.600140500000001401dfa57000000000
+CLUSTER=11111111-2222-3333-4444-555555555555
+VOLUME=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee
+NODES='[{"id":1,"name":"n1","address":"10.77.1.11"},{"id":2,"name":"n2","address":"10.77.1.12"}]'
+MNT=/clusterstorage/v1
+TERM_NO=0
+
+for p in csvd csvtool scsi3pr/scsi3pr; do
+	[ -x "$BUILD_DIR/$p" ] || skip "$BUILD_DIR/$p is not built"
+done
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+key() { echo "0xc5000000000000$1$2"; } # key NODE INCARNATION
+ctl() { # ctl NODE VERB ARG...
+	local node=$1
+	shift
+	on "$node" /root/csv/csvctl -t 90 "$@" 2> "$tmp/err"
+}
+state() { ctl "$1" status | python3 -c 'import json,sys; v=json.load(sys.stdin)["volumes"]; print(v[0]["state"] if v else "none")'; }
+is_state() { [ "$(state "$1")" = "$2" ]; }
+held() { on "$1" cat /root/csv/hold.out; }
+
+certificates() {
+	local ec="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+	# shellcheck disable=SC2086 # options
+	openssl req -x509 $ec -keyout "$tmp/ca.key" -out "$tmp/ca.pem" -subj /CN=test -days 30 2> /dev/null
+	for n in n1 n2; do
+		mkdir -p "$tmp/$n/csv" "$tmp/$n/tls"
+		# shellcheck disable=SC2086
+		openssl req $ec -keyout "$tmp/$n/tls/node.key" -out "$tmp/$n.csr" -subj "/CN=$n" 2> /dev/null
+		openssl x509 -req -in "$tmp/$n.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -CAcreateserial \
+			-out "$tmp/$n/tls/node.pem" -days 30 2> /dev/null
+		cp "$tmp/ca.pem" "$tmp/$n/tls/ca.pem"
+	done
+}
+stage() { # stage NODE: programs and certificates, by one archive
+	cp "$BUILD_DIR/csvd" "$BUILD_DIR/csvtool" "$BUILD_DIR/scsi3pr/scsi3pr" "$HERE/csvctl" "$HERE/fsx.py" "$tmp/$1/csv/"
+	strip "$tmp/$1/csv/csvd" "$tmp/$1/csv/csvtool" "$tmp/$1/csv/scsi3pr"
+	tar -C "$tmp/$1" -cf "$tmp/$1.tar" csv tls
+	lab push "$1" "$tmp/$1.tar" /root/csv.tar
+	on "$1" sh -c 'touch /run/lab/no-clusterd; mkdir -p /var/lib/holdfast && chmod 700 /var/lib/holdfast &&
+		cd /root && tar xf csv.tar && rm -rf /var/lib/holdfast/tls && mv tls /var/lib/holdfast/ &&
+		chmod 600 /var/lib/holdfast/tls/*' || fail "staging $1"
+}
+csvd_start() {
+	on "$1" sh -c 'setsid /root/csv/csvd >> /root/csv/csvd.log 2>&1 < /dev/null & echo $! > /root/csv/csvd.pid
+		i=0; until [ -S /run/holdfast/csvd.sock ] || [ $i -gt 300 ]; do sleep 0.1; i=$((i + 1)); done'
+	ctl "$1" configure node="${1#n}" name="$1" address="10.77.1.1${1#n}" epoch=1 nodes="$NODES" > /dev/null ||
+		fail "configure $1: $(cat "$tmp/err")"
+}
+csvd_kill() { on "$1" sh -c 'kill -9 $(cat /root/csv/csvd.pid); rm -f /run/holdfast/csvd.sock'; }
+attach() { # attach NODE INCARNATION
+	ctl "$1" attach volume=v1 uuid=$VOLUME lun=$LUN device=$DEV prkey="$(key "${1#n}" "$2")" > /dev/null ||
+		fail "attach $1: $(cat "$tmp/err")"
+}
+own() { # own NODE MEMBERS FRESH
+	ctl "$1" own volume=v1 term=$TERM_NO members="$2" fresh="$3" > /dev/null || fail "own $1: $(cat "$tmp/err")"
+}
+tell_owner() { ctl "$1" owner volume=v1 term=$TERM_NO owner="${2#n}" address="10.77.1.1${2#n}" > /dev/null; }
+pr() { on "$1" sh -c "/root/csv/scsi3pr \$0 \$(readlink -f $DEV) \"\$@\"" "${@:2}"; }
+
+echo "== one volume on two nodes"
+certificates
+for n in n1 n2; do
+	stage $n
+	pr $n register --key "$(key ${n#n} 1)" > /dev/null || fail "register $n"
+done
+pr n1 reserve --key "$(key 1 1)" > /dev/null || fail "reserve"
+on n1 /root/csv/csvtool format $DEV v1 $CLUSTER $VOLUME || fail "format"
+for n in n1 n2; do
+	csvd_start $n
+	attach $n 1
+done
+is paused "$(state n2)" "a volume without an owner is paused"
+TERM_NO=1
+own n1 '[1,2]' true
+tell_owner n2 n1
+for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+ctl n2 own volume=v1 term=1 members='[1,2]' fresh=true > /dev/null
+is 1 $? "a second owner of the same term is refused: $(cat "$tmp/err")"
+
+echo "== one name space"
+on n1 sh -c "cd $MNT && mkdir -p d/e && echo one > d/f && ln d/f d/g && ln -s f d/s" || fail "make on n1"
+is "one 2 f" "$(on n2 sh -c "cd $MNT/d && echo \$(cat s) \$(stat -c %h g) \$(readlink s)")" "n2 sees what n1 made"
+on n2 sh -c "cd $MNT && mv d/f d/e/h && echo two >> d/e/h && rm d/s && mkdir x && rmdir x && touch y && mv y d/g" || fail "change on n2"
+is "one two" "$(on n1 sh -c "cd $MNT && echo \$(cat d/e/h)")" "n1 sees what n2 wrote, moved and appended"
+is "0 0" "$(on n1 sh -c "cd $MNT && stat -c %s d/g; ls d | grep -c s" | tr '\n' ' ' | sed 's/ $//')" "rename over an existing file"
+on n1 sh -c "cd $MNT && truncate -s 2 d/e/h"
+is "on" "$(on n2 cat $MNT/d/e/h)" "truncate is seen"
+on n1 sh -c "df $MNT | grep -q holdfast:v1" || fail "df"
+is 1 "$(on n2 sh -c "cd $MNT && rmdir d 2> /dev/null; echo \$?")" "a folder that is not empty stays"
+is "hello" "$(on n1 sh -c "exec 5<>$MNT/open && echo hello >&5 && rm $MNT/open && cat < /proc/self/fd/5")" "an unlinked open file lives"
+is "" "$(on n2 ls $MNT/.holdfast/orphan)" "and is gone after its close"
+
+echo "== random operations"
+sum=$(on n1 timeout 600 /root/csv/fsx.py $MNT/fsx1 1 150) || fail "fsx on the owner: $sum"
+is "$sum" "$(on n2 sh -c "md5sum < $MNT/fsx1 | cut -d' ' -f1")" "n2 reads what n1 wrote at random"
+sum=$(on n2 timeout 600 /root/csv/fsx.py $MNT/fsx2 2 150) || fail "fsx on the client: $sum"
+is "$sum" "$(on n1 sh -c "md5sum < $MNT/fsx2 | cut -d' ' -f1")" "n1 reads what n2 wrote at random"
+
+echo "== disks"
+ctl n2 file-create volume=v1 path=images/d1.img size=33554432 > /dev/null || fail "file-create: $(cat "$tmp/err")"
+ctl n1 file-create volume=v1 path=images/d1.img size=33554432 > /dev/null
+is 1 $? "a second image of the same name is refused: $(cat "$tmp/err")"
+hold() { # hold NODE GENERATION SECONDS
+	on "$1" sh -c "rm -f /root/csv/hold.out; setsid /root/csv/csvtool hold v1 images/d1.img vm1 $2 $3 > /root/csv/hold.out 2>&1 < /dev/null &"
+	wait_for 60 "disk open on $1, generation $2" on "$1" grep -q "^open" /root/csv/hold.out
+	is "open direct 33554432" "$(held "$1" | head -n 1)" "it is direct"
+}
+hold n2 2 100000
+is "open: Stale file handle" "$(on n1 timeout 60 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "the same generation elsewhere is refused"
+is "open: Stale file handle" "$(on n1 timeout 60 /root/csv/csvtool hold v1 images/d1.img vm1 1 1)" "a lower one too"
+on n1 sh -c "echo x > $MNT/images/d1.img" 2> /dev/null
+is 1 "$(on n1 sh -c "rm $MNT/images/d1.img 2> /dev/null; echo \$?")" "a disk in use is not removed or written by others"
+on n1 sh -c "(sleep 2; echo) | /root/csv/csvtool move v1 images/d1.img vm1 3" > "$tmp/move" || fail "move: $(cat "$tmp/move")"
+say "$(grep active "$tmp/move")"
+wait_for 30 "the lower generation is displaced" on n2 grep -q "event displaced" /root/csv/hold.out
+is "open: Stale file handle" "$(on n2 timeout 60 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "it cannot come back"
+
+echo "== planned move with I/O"
+hold n2 4 100000
+ctl n1 release volume=v1 term=1 > /dev/null || fail "release: $(cat "$tmp/err")"
+is "1 1 released 2" "$(on n1 /root/csv/csvtool term $DEV)" "the record says released, n2 has something open"
+TERM_NO=2
+own n2 '[1,2]' true
+tell_owner n1 n2
+for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+is "on" "$(on n1 cat $MNT/d/e/h)" "files are there under the new owner"
+is 1 "$(held n2 | wc -l)" "the disk felt nothing"
+
+echo "== csvd killed: client, then owner"
+csvd_kill n1
+csvd_start n1
+attach n1 1
+tell_owner n1 n2
+wait_for 60 "n1 direct" is_state n1 direct
+is "on" "$(on n1 cat $MNT/d/e/h)" "the mount is back on n1"
+csvd_kill n2
+csvd_start n2
+attach n2 1
+own n2 '[1,2]' false
+for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+is "on" "$(on n2 cat $MNT/d/e/h)" "the mount is back on n2"
+is 1 "$(held n2 | wc -l)" "the disk went on without csvd"
+wait_for 30 "the disk is taken over" sh -c "$LAB exec n2 -- /root/csv/csvctl status | grep -q '\"generation\": 4'"
+
+echo "== redirect"
+ctl n2 redirect volume=v1 on=true > /dev/null || fail "redirect: $(cat "$tmp/err")"
+is fs-redirected "$(state n2)" "n2 says so"
+wait_for 30 "the disk is given another way" on n2 grep -q "event changed" /root/csv/hold.out
+ctl n2 redirect volume=v1 on=false > /dev/null
+wait_for 30 "and goes back" sh -c "[ \$($LAB exec n2 -- grep -c 'event changed' /root/csv/hold.out) = 2 ]"
+
+echo "== down"
+ctl n2 down volume=v1 reason="test: key lost" > /dev/null
+wait_for 30 "the VM is told" on n2 grep -q "event fenced" /root/csv/hold.out
+is down "$(state n2)" "the volume is down"
+wait_for 60 "csvd let go of the owner role" sh -c "! $LAB exec n2 -- /root/csv/csvctl status | grep -q serving"
+ctl n2 detach volume=v1 > /dev/null || fail "detach: $(cat "$tmp/err")"
+attach n2 1
+TERM_NO=3
+own n2 '[1,2]' false
+tell_owner n1 n2
+for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+
+echo "== the owner loses its power"
+hold n1 5 100000
+on n1 sh -c "setsid sh -c 'exec 5<>$MNT/kept; echo kept >&5; rm $MNT/kept; touch /root/csv/ready; while ! [ -e /root/csv/go ]; do sleep 0.2; done
+	cat /proc/self/fd/5 > /root/csv/kept.out' > /dev/null 2>&1 < /dev/null &"
+wait_for 30 "an unlinked file is open" on n1 test -e /root/csv/ready
+lab power-off n2
+ctl n1 owner volume=v1 term=3 owner=0 > /dev/null
+is paused "$(state n1)" "n1 waits for an owner"
+pr n1 preempt-abort --key "$(key 1 1)" --victim "$(key 2 1)" > /dev/null || fail "no proof of the fence"
+TERM_NO=4
+own n1 '[1]' false
+wait_for 60 "n1 direct" is_state n1 direct
+is "on" "$(on n1 cat $MNT/d/e/h)" "files are there after the takeover"
+on n1 touch /root/csv/go
+wait_for 30 "the open file is kept" on n1 grep -q kept /root/csv/kept.out
+is 1 "$(held n1 | wc -l)" "the disk of the survivor felt nothing"
+on n1 sh -c "pkill -f 'csvtool hold'; sleep 3"
+on n1 /root/csv/csvtool check $MNT/images/d1.img 5 > "$tmp/check" || fail "stamps: $(cat "$tmp/check")"
+say "$(cat "$tmp/check")"
+on n1 sh -c '! grep -i "xfs.*corrupt\|shutdown" /var/log/kern.log 2> /dev/null; dmesg | grep -c "XFS.*orrupt"' > /dev/null
+ctl n1 file-delete volume=v1 path=images/d1.img > /dev/null || fail "file-delete: $(cat "$tmp/err")"
+ctl n1 release volume=v1 term=4 > /dev/null || fail "release: $(cat "$tmp/err")"
+ctl n1 detach volume=v1 > /dev/null || fail "detach: $(cat "$tmp/err")"
+on n1 sh -c "dd if=$DEV of=/root/csv/data.img bs=1M skip=17 iflag=direct 2> /dev/null; xfs_repair -n /root/csv/data.img > /root/csv/repair 2>&1" ||
+	fail "xfs_repair: $(on n1 tail -n 3 /root/csv/repair)"
+say "ok: xfs_repair finds nothing"
+echo "PASS"
