@@ -27,6 +27,8 @@
 #define START_MS   20000
 #define POLL_MS	   50
 #define AGAIN_MS   1000
+#define STATUS_MS  10000
+#define REFRESH_MS 30000
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -165,7 +167,7 @@ struct csvd_notice {
 	struct cd *cd;
 	bool started;
 	char text[256];
-	json_t *event;
+	json_t *event, *status;
 };
 
 static bool had_volumes(const struct cd *cd)
@@ -193,6 +195,10 @@ static void notice_run(void *arg)
 			replica_csvd_lost(cd->replica, cd_now_ms());
 			cd_drive_settle(cd);
 		}
+	} else if (notice->status) {
+		json_decref(cd->csvd_volumes);
+		cd->csvd_volumes =
+			json_incref(json_object_get(notice->status, "volumes"));
 	} else if (notice->event) {
 		const char *volume = json_string_value(json_object_get(notice->event, "volume"));
 		const char *state = json_string_value(json_object_get(notice->event, "state"));
@@ -204,10 +210,11 @@ static void notice_run(void *arg)
 		cl_warning("%s", notice->text);
 	}
 	json_decref(notice->event);
+	json_decref(notice->status);
 	free(notice);
 }
 
-static void notice_post(struct cd *cd, bool started, json_t *event, const char *text)
+static void notice_post(struct cd *cd, bool started, json_t *event, json_t *status, const char *text)
 {
 	struct csvd_notice *notice = calloc(1, sizeof(*notice));
 
@@ -216,8 +223,19 @@ static void notice_post(struct cd *cd, bool started, json_t *event, const char *
 	notice->cd = cd;
 	notice->started = started;
 	notice->event = event;
+	notice->status = status;
 	snprintf(notice->text, sizeof(notice->text), "%s", text ? text : "");
 	cd_post_call(cd->post, notice_run, notice);
+}
+
+static void status_ask(struct cd *cd, struct cl_ctl_client *client)
+{
+	json_t *status = NULL;
+	char *error = NULL;
+
+	if (cl_ctl_client_call(client, "status", NULL, STATUS_MS, &status, &error) == 0 && status)
+		notice_post(cd, false, NULL, status, NULL);
+	free(error);
 }
 
 static void csvd_listen(struct cd *cd)
@@ -228,18 +246,23 @@ static void csvd_listen(struct cd *cd)
 	socket_path(path);
 	if (cl_ctl_client_connect(path, &client) < 0)
 		return;
+	status_ask(cd, client);
 	for (;;) {
-		json_t *event = cl_ctl_client_event(client, 60000);
+		json_t *event = cl_ctl_client_event(client, REFRESH_MS);
 		const char *name = json_string_value(json_object_get(event, "event"));
 
-		if (!event && errno == ETIMEDOUT)
-			continue;
-		if (!event)
+		if (!event && errno != ETIMEDOUT)
 			break;
-		if (name && strcmp(name, "volume-state") == 0)
-			notice_post(cd, false, event, NULL);
-		else
+		if (!event) {
+			status_ask(cd, client);
+			continue;
+		}
+		if (name && strcmp(name, "volume-state") == 0) {
+			notice_post(cd, false, event, NULL, NULL);
+			status_ask(cd, client);
+		} else {
 			json_decref(event);
+		}
 	}
 	cl_ctl_client_free(client);
 }
@@ -254,14 +277,14 @@ static void *csvd_thread(void *arg)
 
 		if (rc < 0) {
 			if (strcmp(error, last) != 0)
-				notice_post(cd, false, NULL, error);
+				notice_post(cd, false, NULL, NULL, error);
 			memcpy(last, error, sizeof(last));
 			poll(NULL, 0, AGAIN_MS);
 			continue;
 		}
 		last[0] = '\0';
 		if (rc == 1)
-			notice_post(cd, true, NULL, NULL);
+			notice_post(cd, true, NULL, NULL, NULL);
 		csvd_listen(cd);
 	}
 	return NULL;

@@ -97,8 +97,8 @@ struct cd {
 
 	struct cd_watch *watches[CORE_VOLUMES_MAX];
 	struct cd_vm_monitor *monitors;
-	bool csvd_wanted, csvd_starting;
-	uint64_t csvd_epoch; /* counts csvd processes seen */
+	bool csvd_wanted;
+	json_t *csvd_volumes; /* csvd's last word on its volumes: an array, or NULL */
 };
 
 /* ---- time (main.c) ---- */

@@ -85,6 +85,21 @@ json_t *cd_view_node(struct cd *cd, uint8_t id)
 			 (st->alive & CORE_NODE_BIT(id)) != 0);
 }
 
+/* What csvd of this node says of the volume, or null. */
+static json_t *volume_local(const struct cd *cd, const char *name)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(cd->csvd_volumes, i, item)
+		if (strcmp(json_string_value(json_object_get(item, "name")) ?
+				   json_string_value(json_object_get(item, "name")) :
+				   "",
+			   name) == 0)
+			return json_deep_copy(item);
+	return json_null();
+}
+
 json_t *cd_view_volume(struct cd *cd, uint16_t index)
 {
 	const struct core_state *st = cd_state(cd);
@@ -92,14 +107,15 @@ json_t *cd_view_volume(struct cd *cd, uint16_t index)
 	char uuid[CD_UUID_TEXT];
 
 	cd_uuid_text(v->uuid, uuid);
-	return json_pack("{s:s s:s s:s s:I s:s s:o s:I s:o s:o s:o s:I}", "name", v->name, "uuid",
+	return json_pack("{s:s s:s s:s s:I s:s s:o s:I s:o s:o s:o s:I s:o}", "name", v->name, "uuid",
 			 uuid, "lun", v->lun, "size", (json_int_t)v->size_bytes, "state",
 			 core_volume_state_name(v->state), "owner",
 			 text_or_null(node_name(st, v->owner)), "term", (json_int_t)v->term,
 			 "attached", node_set(st, v->attached), "registered",
 			 node_set(st, v->registered), "reason",
 			 reason_text(st, v->reason, v->owner, (int64_t)v->term), "since_ms",
-			 (json_int_t)(st->now_ms - v->since_ms));
+			 (json_int_t)(st->now_ms - v->since_ms), "local",
+			 volume_local(cd, v->name));
 }
 
 static json_t *vm_disks(const struct core_state *st, const struct core_vm_config *config)
