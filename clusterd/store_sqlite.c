@@ -251,6 +251,14 @@ void cd_store_close(struct cd_store *store)
 	free(store);
 }
 
+int cd_store_checkpoint(struct cd_store *store)
+{
+	return sqlite3_exec(store->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL) ==
+			       SQLITE_OK ?
+		       0 :
+		       -EIO;
+}
+
 struct restore {
 	struct replica *replica;
 	unsigned records;

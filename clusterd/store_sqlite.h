@@ -40,6 +40,8 @@ struct cd_event {
 int cd_store_open(const char *path, const uint8_t uuid[CL_UUID_BYTES], uint32_t node, bool create,
 		  struct cd_store **ret_store, char **ret_error);
 void cd_store_close(struct cd_store *store);
+/* Moves what is in the write-ahead log into the file itself. 0 or -EIO. */
+int cd_store_checkpoint(struct cd_store *store);
 /*
  * Feeds replica_restore_*(); then replica_start() with *ret_commit is the caller's.
  * *ret_empty: nothing was ever written.  Before cd_store_start().
