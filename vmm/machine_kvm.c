@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "vmm/cpuid_kvm.h"
 #include "vmm/machine.h"
@@ -54,12 +55,27 @@ const char *vmm_exit_reason_name(enum vmm_exit_reason reason)
 	return names[reason];
 }
 
+/*
+ * A memfd gets huge pages only if the system lets those who ask have them; the kernel's default is
+ * nobody.  Done as root, best effort: without it a guest's every first touch of 4 KiB is an exit.
+ */
+static void huge_pages_allow(void)
+{
+	CL_CLEANUP_CLOSE int fd = open("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+				       O_RDWR | O_CLOEXEC);
+	char now[128] = "";
+
+	if (fd >= 0 && read(fd, now, sizeof(now) - 1) > 0 && strstr(now, "[never]"))
+		(void)!write(fd, "advise", 6);
+}
+
 static int memory_new(struct vmm *vm, char **ret_error)
 {
 	uint64_t bytes = (uint64_t)vm->config->memory_mib << 20;
 	uint64_t *dirty;
 	void *host;
 
+	huge_pages_allow();
 	vm->mem_fd = memfd_create("guest-memory", MFD_CLOEXEC);
 	if (vm->mem_fd < 0 || ftruncate(vm->mem_fd, (off_t)bytes) < 0)
 		return vmm_error(ret_error, errno, "guest memory: %s", strerror(errno));
