@@ -54,7 +54,9 @@ expect 1 "neither a whole stamp nor empty" "$check" "$dir/disk"
 # Two at once: the first is well on its way when the second comes and thinks that it is alone.
 rm -f "$dir/disk"
 truncate -s 1M "$dir/disk"
-stamp --interval-ms 2 >"$dir/a" 2>/dev/null &
+# not through the function: $! must be the stamper, not a shell that waits for it
+"$stamper" --disk "$dir/disk" --port 0 --ram-mib 1 --tell-every 1 --interval-ms 2 --count 100000 \
+	>"$dir/a" 2>/dev/null &
 pids=$!
 n=0
 while [ "$(wc -l <"$dir/a")" -lt 30 ] && [ $n -lt 600 ]; do
