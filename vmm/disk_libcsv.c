@@ -76,6 +76,21 @@ static void fds_take(struct vmm_csv *csv, bool reissue)
 	}
 }
 
+/* Of a VM that moved away this is the end that it waited for; of any other it is an accident. */
+static void displaced(struct csv_vdisk *d)
+{
+	enum vmm_state state = vmm_state_get(d->csv->vm);
+	bool moved = state == VMM_SWITCHED || state == VMM_SAVED;
+
+	if (moved)
+		cl_notice("disk %s/%s: the VM runs elsewhere with a higher generation; ending",
+			  d->volume, d->path);
+	else
+		cl_error("disk %s/%s: a higher generation of this VM has it; stopping", d->volume,
+			 d->path);
+	vmm_stop(d->csv->vm, moved ? VMM_EXIT_QUIT : VMM_EXIT_FENCED);
+}
+
 static void on_event(void *arg, struct csv_disk *handle, enum csv_event event)
 {
 	struct csv_vdisk *d = csv_disk_data(handle);
@@ -92,10 +107,8 @@ static void on_event(void *arg, struct csv_disk *handle, enum csv_event event)
 		d->u.on_fenced(&d->u);
 		break;
 	case CSV_EVENT_DISPLACED:
-		cl_error("disk %s/%s: a higher generation of this VM has it; stopping", d->volume,
-			 d->path);
 		d->u.disk.state = VMM_DISK_FENCED;
-		vmm_stop(d->csv->vm, VMM_EXIT_FENCED);
+		displaced(d);
 		break;
 	}
 }
