@@ -13,6 +13,7 @@ mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
 mkdir -p /var/target/pr
 n=$(blockdev --getsz /dev/sda)
 dmsetup create held --noudevsync --table "0 $n delay /dev/sda 0 0 /dev/sda 0 4000"
+dmsetup mknodes held
 c=/sys/kernel/config/target
 mkdir -p $c/core/iblock_0/held
 echo udev_path=/dev/mapper/held > $c/core/iblock_0/held/control
