@@ -149,17 +149,21 @@ static int cmd_reserve(struct scsi3pr_dev *dev, const struct options *o, json_t 
 	return done(dev, result, ret);
 }
 
-static int cmd_preempt_abort(struct scsi3pr_dev *dev, const struct options *o, json_t *result)
+static int cmd_cut_off(struct scsi3pr_dev *dev, const struct options *o, json_t *result,
+		       bool fence_it)
 {
 	struct scsi3pr_fence fence;
 
-	scsi3pr_fence(dev, o->key, o->victim, &fence);
+	if (fence_it)
+		scsi3pr_fence(dev, o->key, o->victim, &fence);
+	else
+		scsi3pr_drain(dev, o->key, o->victim, &fence);
 	json_object_set_new(result, "proof", json_string(scsi3pr_proof_name(fence.proof)));
 	json_object_set_new(result, "text", json_string(fence.text));
 	json_object_set_new(result, "generation", json_integer(fence.generation));
-	if (fence.proof == SCSI3PR_FENCED) {
+	if (fence.proof == SCSI3PR_FENCED || fence.proof == SCSI3PR_DRAINED) {
 		if (!o->json)
-			printf("fenced: %s\n", fence.text);
+			printf("%s: %s\n", scsi3pr_proof_name(fence.proof), fence.text);
 		return 0;
 	}
 	json_object_set_new(result, "error", json_string(fence.text));
@@ -174,6 +178,16 @@ static int cmd_preempt_abort(struct scsi3pr_dev *dev, const struct options *o, j
 		       : fence.error == -EBADE	    ? EXIT_CONFLICT
 						    : EXIT_FAILED;
 	}
+}
+
+static int cmd_preempt_abort(struct scsi3pr_dev *dev, const struct options *o, json_t *result)
+{
+	return cmd_cut_off(dev, o, result, true);
+}
+
+static int cmd_drain(struct scsi3pr_dev *dev, const struct options *o, json_t *result)
+{
+	return cmd_cut_off(dev, o, result, false);
 }
 
 static int cmd_unregister(struct scsi3pr_dev *dev, const struct options *o, json_t *result)
@@ -251,6 +265,7 @@ static const struct {
 	{ "register", cmd_register, true, false },
 	{ "reserve", cmd_reserve, true, false },
 	{ "preempt-abort", cmd_preempt_abort, true, true },
+	{ "drain", cmd_drain, true, true },
 	{ "unregister", cmd_unregister, true, false },
 	{ "check", cmd_check, true, false },
 	{ "clear", cmd_clear, true, false },
@@ -267,6 +282,8 @@ static void usage(FILE *out)
 	      "  reserve DEVICE --key K [--type N]        8, or 7 where 8 is refused\n"
 	      "  check DEVICE --key K                     key and reservation still in place?\n"
 	      "  preempt-abort DEVICE --key K --victim K  fence, and verify\n"
+	      "  drain DEVICE --key K --victim K          end what a victim without a key had "
+	      "under way\n"
 	      "  unregister DEVICE --key K\n"
 	      "  clear DEVICE --key K --every-key         admin recovery only\n"
 	      "DEVICE is a path device (/dev/sdX) or "
