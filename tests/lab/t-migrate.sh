@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: nodes=2 luns=1 seconds=900
+# lab: nodes=2 luns=1 seconds=1500
 # One VM and the vmm alone, no cluster: it moves from n1 to n2 and back under load with one TCP connection kept open,
 # is saved and restored; and everything that must not work does not and leaves it running. MIG_NODES=1 plays both sides on n1.
 . "$(dirname "$0")/lib.sh"
@@ -72,7 +72,7 @@ start() { # start ROLE NODE TLS GENERATION [vmm options]: a vmm of its own folde
 CONFIG
 	[ -n "$tls" ] || fail "tls"
 	on "$node" sh -c "cd / && setsid $D/vmm --config $dir/config.json $* < /dev/null > $dir/start.log 2>&1 &"
-	wait_for 60 "$role (generation $gen) on $node answers" on "$node" test -S "$S"
+	wait_for 200 "$role (generation $gen) on $node answers" on "$node" test -S "$S"
 }
 ctl() { on "$1" "$D/vmmctl" "${@:2}"; } # ctl NODE [--until EVENT] SOCKET VERB...
 state() { ctl "$1" "$2" status 2> /dev/null | sed -n 's/.*"state": "\([a-z]*\)".*/\1/p'; }
@@ -83,18 +83,18 @@ acks() { grep -c ' ack ' "$W/acks"; }
 hears_on() { # the guest's acknowledgements go on
 	local before
 	before=$(acks)
-	wait_for 120 "the guest goes on${1:+ ($1)}" sh -c "[ \$(grep -c ' ack ' '$W/acks') -gt $((before + 20)) ]"
+	wait_for 400 "the guest goes on${1:+ ($1)}" sh -c "[ \$(grep -c ' ack ' '$W/acks') -gt $((before + 20)) ]"
 }
 address() { on "$1" sh -c "ip -4 -o addr show eth1 | sed 's/.*inet \([0-9.]*\).*/\1/'"; }
 
 # --- boot, and what is left of its privileges -----------------------------------------------------------------------
 start a $N1 tls-n1 1
 A=$S
-wait_for 60 "it runs" state_is $N1 "$A" running
+wait_for 200 "it runs" state_is $N1 "$A" running
 ip netns exec "$(lab netns)" python3 "$LAB_DIR/scenarios/story/follow_client.py" $GUEST "$W/acks" &
 follower=$!
 touch "$W/acks"
-wait_for 240 "the guest answers" sh -c "[ \$(grep -c ' ack ' '$W/acks') -gt 50 ]"
+wait_for 900 "the guest answers" sh -c "[ \$(grep -c ' ack ' '$W/acks') -gt 50 ]"
 privileges() { on $N1 sh -c "cat /proc/\$(cat ${A%/*}/vmm.pid)/status" | tr '\t' ' ' | grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs|Seccomp):'; }
 privileges | sed 's/^/    /'
 privileges | grep -q '^Uid: 64077 64077 64077 64077$' || fail "its uid"
@@ -109,9 +109,9 @@ move() { # move FROM_NODE FROM_SOCK TO_NODE GENERATION PEER [more]: sets S; prin
 	shift 5
 	start in "$to" "$tls" $((gen - 1)) --incoming "0.0.0.0:$PORT" --peer "$(peer_of "$peer")"
 	# This test is the cluster: its commit is that it resumes the destination, in the node so that it costs no time.
-	on "$to" sh -c "$D/vmmctl --timeout 300 --until migration-ready,exit $S events , resume generation=$gen" > "$W/resumed" 2>&1 &
+	on "$to" sh -c "$D/vmmctl --timeout 900 --until migration-ready,exit $S events , resume generation=$gen" > "$W/resumed" 2>&1 &
 	waiter=$!
-	out=$(ctl "$from" --until migration-switched,migration-failed --timeout 300 "$sock" migrate \
+	out=$(ctl "$from" --until migration-switched,migration-failed --timeout 900 "$sock" migrate \
 		address="$(address "$to")" port=$PORT peer="$peer" "$@") || fail "migrate: $out"
 	grep -q migration-switched <<< "$out" || fail "migration: $out"
 	wait $waiter || fail "resume: $(tail -n 1 "$W/resumed")"
@@ -120,14 +120,14 @@ move() { # move FROM_NODE FROM_SOCK TO_NODE GENERATION PEER [more]: sets S; prin
 	end=$(ctl "$to" "$S" status)
 	say "sent $(($(figure "$out" sent) >> 20)) MiB in $(figure "$out" rounds) rounds, $(figure "$out" total_ms) ms; paused to sent $(($(figure "$out" switch_us) / 1000)) ms, loading $(($(figure "$end" load_us) / 1000)) ms, guest stopped $(($(figure "$r" downtime_us) / 1000)) ms"
 	grep -o '"est_downtime_ms[^,}]*' <<< "$out" | tail -n 1 | sed 's/^/    /'
-	wait_for 60 "the source is gone" gone "$from" "$sock"
+	wait_for 200 "the source is gone" gone "$from" "$sock"
 }
 peer_of() { if [ "$1" = n1 ]; then echo n2; else echo n1; fi; }
 move $N1 "$A" $N2 2 n2 verify=true
 B=$S
 hears_on "on the destination"
 generation() { tail -n 3 "$W/acks" | sed -n 's/.* ack [0-9]* \([0-9]*\) .*/\1/p' | tail -n 1; }
-wait_for 60 "its stamps carry generation 2" sh -c "tail -n 40 '$W/acks' | grep -q ' ack [0-9]* 2 '"
+wait_for 200 "its stamps carry generation 2" sh -c "tail -n 40 '$W/acks' | grep -q ' ack [0-9]* 2 '"
 
 # --- and back ---------------------------------------------------------------------------------------------------------
 move $N2 "$B" $N1 3 n1
@@ -145,9 +145,9 @@ refused() { # refused WHAT PATTERN CMD...
 fails() { # fails WHAT PATTERN migrate-arguments...: an event migration-failed, and A runs on
 	local what=$1 pattern=$2 out
 	shift 2
-	out=$(ctl $N1 --until migration-switched,migration-failed --timeout 300 "$A" migrate "$@" 2>&1)
+	out=$(ctl $N1 --until migration-switched,migration-failed --timeout 900 "$A" migrate "$@" 2>&1)
 	grep -q "migration-failed.*$pattern" <<< "$out" || fail "$what: expected '$pattern', got '$out'"
-	wait_for 30 "$what: it runs on" state_is $N1 "$A" running
+	wait_for 150 "$what: it runs on" state_is $N1 "$A" running
 	say "   $(grep -o '"error": "[^"]*"' <<< "$out")"
 }
 refused "an unknown verb" EOPNOTSUPP ctl $N1 "$A" fly
@@ -159,30 +159,30 @@ start wrongca $N2 tls-bad 3 --incoming 0.0.0.0:$PORT
 fails "a CA that is not ours" "TLS" address="$(address $N2)" port=$PORT peer=n2
 is incoming "$(state $N2 "$S")" "the stranger still waits"
 ctl $N2 "$S" quit > /dev/null
-wait_for 30 "the stranger ends" gone $N2 "$S"
+wait_for 150 "the stranger ends" gone $N2 "$S"
 start wrongname $N2 tls-n2 3 --incoming 0.0.0.0:$PORT --peer n9
 fails "a destination that expects another node" "closed the connection" address="$(address $N2)" port=$PORT peer=n2
 fails "a node that is not the one asked for" "is node n2, expected is node n7" address="$(address $N2)" port=$PORT peer=n7
 ctl $N2 "$S" quit > /dev/null
-wait_for 30 "it ends" gone $N2 "$S"
+wait_for 150 "it ends" gone $N2 "$S"
 
 start cancelled $N2 tls-n2 3 --incoming 0.0.0.0:$PORT --peer n1
-ctl $N1 --until migration-progress --timeout 120 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 bandwidth_bps=2000000 > /dev/null || fail "slow migration"
+ctl $N1 --until migration-progress --timeout 400 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 bandwidth_bps=2000000 > /dev/null || fail "slow migration"
 refused "a save meanwhile" "is migrating" ctl $N1 "$A" save path=/tmp/x
 ctl $N1 "$A" migrate-cancel > /dev/null || fail cancel
-wait_for 30 "cancelled: it runs on" state_is $N1 "$A" running
-wait_for 30 "cancelled: the destination ends" gone $N2 "$S"
+wait_for 150 "cancelled: it runs on" state_is $N1 "$A" running
+wait_for 150 "cancelled: the destination ends" gone $N2 "$S"
 hears_on "after a cancel"
 
 start killed $N2 tls-n2 3 --incoming 0.0.0.0:$PORT --peer n1
-ctl $N1 --until migration-progress --timeout 120 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 bandwidth_bps=2000000 > /dev/null || fail "slow migration"
+ctl $N1 --until migration-progress --timeout 400 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 bandwidth_bps=2000000 > /dev/null || fail "slow migration"
 on $N2 sh -c "kill -9 \$(cat ${S%/*}/vmm.pid)"
-wait_for 60 "destination killed midway: it runs on" state_is $N1 "$A" running
+wait_for 200 "destination killed midway: it runs on" state_is $N1 "$A" running
 hears_on "after the destination was killed"
 
 start aborted $N2 tls-n2 3 --incoming 0.0.0.0:$PORT --peer n1
-ctl $N1 --until migration-switched,migration-failed --timeout 300 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 > "$W/out" || fail migrate
-wait_for 60 "the destination is ready" state_is $N2 "$S" ready
+ctl $N1 --until migration-switched,migration-failed --timeout 900 "$A" migrate address="$(address $N2)" port=$PORT peer=n2 > "$W/out" || fail migrate
+wait_for 200 "the destination is ready" state_is $N2 "$S" ready
 is switched "$(state $N1 "$A")" "the source waits to be told"
 refused "cancel after the switch-over" EBUSY ctl $N1 "$A" migrate-cancel
 refused "resume of a switched source" EINVAL ctl $N1 "$A" resume
@@ -191,18 +191,18 @@ on $N2 sh -c "kill -9 \$(cat ${S%/*}/vmm.pid)"
 sleep 3
 is switched "$(state $N1 "$A")" "the destination died after the switch-over: the source still waits"
 ctl $N1 "$A" migrate-finish outcome=aborted > /dev/null || fail "aborted"
-wait_for 30 "aborted: it runs on" state_is $N1 "$A" running
+wait_for 150 "aborted: it runs on" state_is $N1 "$A" running
 hears_on "after an abort"
 
 # --- save and restore -------------------------------------------------------------------------------------------------
 on $N1 sh -c "mkdir -p $D/save && chown 64077 $D/save"
 refused "a save where its user may not write" EACCES ctl $N1 "$A" save path=$D/no
-wait_for 30 "it runs on" state_is $N1 "$A" running
+wait_for 150 "it runs on" state_is $N1 "$A" running
 saved=$(ctl $N1 "$A" save path=$D/save/vm) || fail save
 say "saved $(($(figure "$saved" bytes) >> 20)) MiB in $(figure "$saved" total_ms) ms"
 is saved "$(state $N1 "$A")" "state"
 ctl $N1 "$A" quit > /dev/null || fail quit
-wait_for 30 "it ends" gone $N1 "$A"
+wait_for 150 "it ends" gone $N1 "$A"
 size=$(on $N1 stat -c %s $D/save/vm)
 on $N1 sh -c "cp $D/save/vm $D/save/bad && printf X | dd of=$D/save/bad bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null; head -c $((size - 7)) $D/save/vm > $D/save/cut"
 for bad in bad cut; do
@@ -214,16 +214,16 @@ for bad in bad cut; do
 	say "ok: $bad file refused ($status): $(grep -o 'saved VM.*' <<< "$out")"
 done
 start r $N1 tls-n1 3 --restore $D/save/vm
-wait_for 60 "restored" state_is $N1 "$S" ready
+wait_for 200 "restored" state_is $N1 "$S" ready
 refused "resume without a generation" ESTALE ctl $N1 "$S" resume
 ctl $N1 "$S" resume generation=4 || fail resume
 A=$S
 hears_on "restored"
-wait_for 60 "its stamps carry generation 4" sh -c "tail -n 40 '$W/acks' | grep -q ' ack [0-9]* 4 '"
+wait_for 200 "its stamps carry generation 4" sh -c "tail -n 40 '$W/acks' | grep -q ' ack [0-9]* 4 '"
 
 # --- the end, and the judgement ---------------------------------------------------------------------------------------
-ctl $N1 --until exit --timeout 120 "$A" shutdown > /dev/null || fail "power button"
-wait_for 60 "it ends" gone $N1 "$A"
+ctl $N1 --until exit --timeout 400 "$A" shutdown > /dev/null || fail "power button"
+wait_for 200 "it ends" gone $N1 "$A"
 kill "$follower"
 follower=
 on $N1 sh -c "dd if=$DISK bs=1M count=16 iflag=direct 2>/dev/null" > "$W/disk"
