@@ -64,9 +64,9 @@ start() { # start ROLE NODE TLS GENERATION [vmm options]: a vmm of its own folde
 	dir=$D/$role$n
 	S=$dir/run/control.sock
 	on "$node" sh -c "mkdir -p $dir/run && chmod 700 $dir/run && cat > $dir/config.json" << CONFIG
-{"name":"mig","uuid":"5a3c2b10-0000-4000-8000-000000000077","generation":$gen,"memory_mib":$GUEST_MIB,"cpus":2,
+{"name":"mig","uuid":"5a3c2b10-0000-4000-8000-000000000077","generation":$gen,"memory_mib":$GUEST_MIB,"cpus":${CPUS:-2},
  "kernel":"$D/vmlinuz","initrd":"$D/initrd","uid":64077,
- "append":"console=ttyS0 panic=-1 hf.ip=$GUEST/24 hf.ram_mib=${RAM_MIB:-32} hf.swaps=${SWAPS:-200} hf.tell_every=50 hf.interval_ms=4",
+ "append":"console=ttyS0 panic=-1 hf.ip=$GUEST/24 hf.ram_mib=${RAM_MIB:-32} hf.swaps=${SWAPS:-200} hf.tell_every=50 hf.interval_ms=${INTERVAL_MS:-4}",
  "disks":[{"file":"$DISK"}],"nets":[{"tap":"mig$n","bridge":"vmbr0","mac":"52:54:00:4d:49:47"}],
  "run_dir":"$dir/run","tls_dir":"$D/tls/$tls","downtime_ms":300,"paused":false}
 CONFIG
