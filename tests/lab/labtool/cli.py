@@ -96,6 +96,16 @@ def need_programs(*names):
                        "what the lab needs)")
 
 
+def warn_memory(args):
+    """Memory is taken as it is used, so this is a warning and no refusal."""
+    with open("/proc/meminfo", encoding="utf-8") as f:
+        free = next(int(x.split()[1]) >> 10 for x in f if x.startswith("MemAvailable:"))
+    wanted = (args.nodes * args.memory + args.san_memory) >> 20
+    if free < wanted:
+        say(f"{args.nodes} nodes may use {wanted} MiB, {free} MiB are free "
+            "(--memory 1G asks for less)")
+
+
 def wait_ready(lab, state, names, seconds):
     """Until each answers and has its part of the storage."""
     for machine in names:
@@ -121,6 +131,7 @@ def cmd_up(lab, args):
                            "LAB_NAME names another)")
         root = roottree.build(lab)
         how = accel.find(lab, root)
+        warn_memory(args)
         state = {"name": lab.name, "nodes": args.nodes, "luns": args.luns,
                  "lun_bytes": args.lun_size, "memory": args.memory >> 20, "cpus": args.cpus,
                  "san_memory": args.san_memory >> 20, "accel": how, "root": root, "links": {},

@@ -71,6 +71,9 @@ class Lab:
             raise LabError(f"LAB_NAME '{self.name}' must be 1 to 24 of a-z, 0-9 and '-'")
         cache = os.environ.get("LAB_CACHE") or os.path.join(SOURCE, "build", "lab")
         self.cache = os.path.abspath(cache)
+        if not re.fullmatch(r"[\w./+@:~-]+", self.cache):
+            raise LabError(f"the path {self.cache} holds characters that QEMU's options cannot "
+                           "carry; set LAB_CACHE to a plain one")
         self.ns = f"lab-{self.name}"
         self.dir = os.path.join(self.cache, "run", self.name)
         self.sock = f"/run/holdfast-lab/{self.name}"  # short: socket paths have 107 bytes
