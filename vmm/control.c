@@ -114,6 +114,26 @@ static json_t *move_json(struct vmm_control *c)
 	return o;
 }
 
+/* A disk that has not answered for a while is what an operator looks for first. */
+static json_t *disks_json(struct vmm *vm, uint64_t now_ms)
+{
+	static const char *const names[] = { "closed", "open", "blocked", "fenced" };
+	json_t *a = json_array();
+
+	pthread_mutex_lock(&vm->dev_lock);
+	for (unsigned i = 0; i < vm->n_disks; i++) {
+		const struct vmm_disk *d = vm->disks[i];
+
+		json_array_append_new(
+			a, json_pack("{s:s, s:I, s:i, s:I}", "state", names[d->state], "size",
+				     (json_int_t)d->size_bytes, "in_flight", (int)d->in_flight,
+				     "waiting_ms",
+				     (json_int_t)(d->in_flight ? now_ms - d->oldest_ms : 0)));
+	}
+	pthread_mutex_unlock(&vm->dev_lock);
+	return a;
+}
+
 static json_t *status_json(struct vmm_control *c)
 {
 	struct vmm *vm = c->vm;
@@ -125,6 +145,7 @@ static json_t *status_json(struct vmm_control *c)
 	json_object_set_new(o, "generation", json_integer((json_int_t)vm->generation));
 	json_object_set_new(o, "uptime_ms", json_integer((json_int_t)(now_ms - vm->started_ms)));
 	json_object_set_new(o, "pid", json_integer(getpid()));
+	json_object_set_new(o, "disks", disks_json(vm, now_ms));
 	pthread_mutex_lock(&c->lock);
 	if (c->phase != MOVE_NONE)
 		json_object_set_new(o, "migration", move_json(c));

@@ -164,6 +164,9 @@ static int run(const struct options *o, const struct vmm_config *config, int sig
 	if (r == 0)
 		pid_write(config);
 	status = r < 0 ? fail(error) : serve(vm, control, config);
+	/* Fenced: nothing is given back in an orderly way, nothing may delay the end. */
+	if (vm && vm->exit_reason == VMM_EXIT_FENCED)
+		_exit(status);
 	vmm_control_free(control);
 	vmm_free(vm);
 	return status;
