@@ -133,6 +133,7 @@ struct core_volume {
 	uint8_t reason;
 	bool force;  /* add: overwrite what is there */
 	bool fresh;  /* the next OWN follows a clean release */
+	bool undo;   /* RELEASING after a failed OWN, to be sure that it is not mounted */
 	char name[CL_NAME_MAX];
 	uint8_t uuid[CL_UUID_BYTES];
 	char lun[CORE_LUN_MAX];

@@ -187,17 +187,16 @@ void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd)
 		if (v->state == CORE_VOLUME_UNUSED)
 			continue;
 		v->attached &= (core_nodes)~CORE_NODE_BIT(n->id);
-		if (v->owner == n->id &&
-		    (v->state == CORE_VOLUME_ACTIVE || v->state == CORE_VOLUME_OPENING ||
-		     v->state == CORE_VOLUME_RELEASING)) {
-			/* It is not mounted any more; its key and its clients are as they were. */
-			core_effect_drop(st, core_effect_find(st, CORE_FX_VOL_OWN, n->id, i, CORE_NONE));
-			core_effect_drop(st,
-					 core_effect_find(st, CORE_FX_VOL_RELEASE, n->id, i, CORE_NONE));
-			v->owner = 0;
-			v->fresh = false;
-			core_volume_set(st, v, CORE_VOLUME_RECOVERING, CORE_WHY_CSVD_LOST, n->id, 0, 0);
-		}
+		/* An answer of the csvd that died says nothing of the one that runs now. */
+		core_effect_drop(st, core_effect_find(st, CORE_FX_VOL_JOIN, n->id, i, CORE_NONE));
+		if (v->owner != n->id)
+			continue;
+		core_effect_drop(st, core_effect_find(st, CORE_FX_VOL_OWN, n->id, i, CORE_NONE));
+		core_effect_drop(st, core_effect_find(st, CORE_FX_VOL_RELEASE, n->id, i, CORE_NONE));
+		/* Released for form's sake: an own that is still on its way must come to nothing. */
+		v->undo = true;
+		v->retry_ms = 0;
+		core_volume_set(st, v, CORE_VOLUME_RELEASING, CORE_WHY_CSVD_LOST, n->id, 0, 0);
 	}
 }
 

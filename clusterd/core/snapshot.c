@@ -75,6 +75,7 @@ static void code_volume(struct coder *c, struct core_volume *v)
 	code_limit8(c, &v->reason, CORE_WHY_COUNT - 1);
 	code_bool(c, &v->force);
 	code_bool(c, &v->fresh);
+	code_bool(c, &v->undo);
 	CODE_STR(c, v->name);
 	code_bytes(c, v->uuid, sizeof(v->uuid));
 	CODE_STR(c, v->lun);

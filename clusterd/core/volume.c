@@ -66,7 +66,7 @@ void core_volume_node_over(struct core_state *st, uint16_t index, const struct c
 		v->want = 0;
 	if (v->owner == n->id) {
 		v->owner = 0;
-		v->fresh = false;
+		v->fresh = v->undo = false;
 		v->retry_ms = 0;
 		core_volume_set(st, v, CORE_VOLUME_RECOVERING, CORE_WHY_OWNER_LOST, n->id, 0, 0);
 	}
@@ -145,10 +145,10 @@ static void own_result(struct core_state *st, struct core_volume *v, const struc
 		v->want = 0;
 		break;
 	case CL_FAILED:
+		/* An earlier try may have lost its answer: it is owner until it says that it is not. */
 		v->tries++;
-		v->owner = 0;
-		v->retry_ms = st->now_ms + st->timing.retry_ms;
-		core_volume_set(st, v, CORE_VOLUME_OFFLINE, CORE_WHY_OWN_FAILED, fx->node,
+		v->undo = true;
+		core_volume_set(st, v, CORE_VOLUME_RELEASING, CORE_WHY_OWN_FAILED, fx->node,
 				result->code, 0);
 		if (v->want == fx->node) {
 			v->want = 0;
@@ -175,11 +175,16 @@ static void release_result(struct core_state *st, struct core_volume *v,
 	switch (result->outcome) {
 	case CL_DONE:
 		v->owner = 0;
-		v->fresh = true;
-		v->retry_ms = 0;
+		v->fresh = !v->undo;
+		v->retry_ms = v->undo ? st->now_ms + st->timing.retry_ms : 0;
+		v->undo = false;
 		core_volume_set(st, v, CORE_VOLUME_OFFLINE, CORE_WHY_OWNER_LEFT, fx->node, v->term, 0);
 		break;
 	case CL_FAILED:
+		if (v->undo) {
+			v->retry_ms = st->now_ms + st->timing.retry_ms;
+			break;
+		}
 		/* It keeps it: asked to own once more with its own term, which changes nothing there. */
 		v->want = 0;
 		v->retry_ms = 0;
@@ -273,7 +278,8 @@ static void own_start(struct core_state *st, uint16_t index, uint8_t node)
 	if (!fx)
 		return;
 	fx->term = v->term;
-	fx->members = v->attached;
+	/* Whoever may have it attached may hold layouts, whether its answer arrived or not. */
+	fx->members = v->attached | v->registered | v->maybe;
 	fx->flags = v->fresh ? CORE_FLAG_FRESH : 0;
 	fx->pr_key = st->nodes[node].pr_key;
 }
@@ -298,6 +304,7 @@ static void owner_reconcile(struct core_state *st, uint16_t index)
 		return;
 	}
 	v->owner = node;
+	v->undo = false;
 	v->term++;
 	v->gone = 0; /* members names who may reclaim: everybody else is over, with proof */
 	core_volume_set(st, v, CORE_VOLUME_OPENING, CORE_WHY_OWNER_CHOSEN, node, v->term, 0);

@@ -358,8 +358,8 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 			n->layouts[fx->volume] |= sim.nodes[i].mounted[fx->volume] && model_lun_may_write(&sim.luns[fx->volume], i);
 		return 0;
 	case CORE_FX_VOL_OWN:
-		if (sim.lun_term[fx->volume] > fx->term)
-			return ESTALE; /* compare and write of the term record */
+		if (sim.lun_term[fx->volume] > fx->term || n->released_term[fx->volume] >= fx->term)
+			return ESTALE; /* compare and write of the term record; let go already */
 		if (!n->attached[fx->volume] || !model_lun_may_write(&sim.luns[fx->volume], node))
 			return EBADE;
 		sim.lun_term[fx->volume] = fx->term;
@@ -370,6 +370,7 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 		n->mount_term[fx->volume] = fx->term;
 		return 0;
 	case CORE_FX_VOL_RELEASE:
+		n->released_term[fx->volume] = fx->term;
 		n->mounted[fx->volume] = false;
 		sim.mount_held[fx->volume][node] = false;
 		return 0;
@@ -661,7 +662,8 @@ void sim_sink(void *arg, const struct replica_out *out)
 		break;
 	case REPLICA_LOCAL:
 		if (out->local->kind == REPLICA_LIST)
-			sim_push(sim.now + sim_below(50), SIM_EV_LIST, node, 0, 0);
+			sim_push((n->local_at > sim.now ? n->local_at : sim.now) + sim_below(50),
+				 SIM_EV_LIST, node, 0, 0); /* behind what was asked before */
 		else if (out->local->kind <= REPLICA_KILL) {
 			uint64_t at = sim.now +
 				      sim_below(out->local->kind == REPLICA_KILL ? 1500 : 100);

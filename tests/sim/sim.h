@@ -137,6 +137,7 @@ struct sim_node {
 	bool layouts[SIM_VOLUMES]; /* it was attached while somebody owned: it may write directly */
 	bool mounted[SIM_VOLUMES];
 	uint64_t mount_term[SIM_VOLUMES];
+	uint64_t released_term[SIM_VOLUMES];
 	bool frozen, killed;
 	uint64_t local_at;
 	struct sim_run runs[SIM_RUNS];
