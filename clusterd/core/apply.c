@@ -43,10 +43,10 @@ static void vote(struct core_state *st, const struct core_command *cmd)
  */
 static void tick(struct core_state *st, const struct core_command *cmd)
 {
-	if (cmd->seen_seq < st->tick_seq && !CORE_MUTANT(14))
+	if (cmd->seen_seq < st->tick_seq)
 		return;
 	st->tick_seq = st->applied_seq;
-	st->now_ms += cmd->delta_ms;
+	st->now_ms += CORE_MUTANT(14) ? 4 * cmd->delta_ms : cmd->delta_ms;
 }
 
 void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t len_bytes,
@@ -123,7 +123,7 @@ bool core_timer_armed(const struct core_state *st)
 			return true;
 	for (i = 0; i < st->vm_count; i++)
 		if (st->vms[i].state != CORE_VM_UNUSED &&
-		    (st->vms[i].retry_ms > st->now_ms ||
+		    (st->vms[i].retry_ms > st->now_ms || st->vms[i].hold_until_ms > st->now_ms ||
 		     (st->vms[i].failures && st->vms[i].state == CORE_VM_RUNNING)))
 			return true;
 	return false;

@@ -240,6 +240,7 @@ struct core_vm {
 	uint64_t generation; /* of the copy at node */
 	uint64_t generation_last; /* highest given out */
 	uint64_t changed_seq; /* entry that changed state last */
+	uint64_t hold_until_ms; /* a fenced node may still be ending it: no start before */
 	uint64_t since_ms;
 	uint64_t retry_ms;
 	uint64_t job;

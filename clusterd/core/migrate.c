@@ -178,6 +178,10 @@ static void quick_restore(struct core_state *st, struct core_vm *vm)
 		core_vm_copy_ended(st, vm, vm->node, CORE_WHY_SAVE_DROPPED, false, 0);
 		return;
 	}
+	if (st->now_ms < vm->hold_until_ms) {
+		core_vm_why(vm, CORE_WHY_VM_WAIT_HOLD, vm->node, vm->hold_until_ms - st->now_ms);
+		return;
+	}
 	why = core_place_volumes(st, vm, &node);
 	if (why) {
 		core_vm_why(vm, why, node, 0);

@@ -136,6 +136,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_u64(c, &vm->generation);
 	code_u64(c, &vm->generation_last);
 	code_u64(c, &vm->changed_seq);
+	code_u64(c, &vm->hold_until_ms);
 	code_u64(c, &vm->since_ms);
 	code_u64(c, &vm->retry_ms);
 	code_u64(c, &vm->job);

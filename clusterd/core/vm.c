@@ -194,11 +194,12 @@ static void start_reconcile(struct core_state *st, uint16_t index)
 		}
 		return;
 	}
-	if (st->now_ms < vm->retry_ms) {
-		if (vm->node && st->nodes[vm->node].over)
-			core_vm_why(vm, CORE_WHY_VM_WAIT_HOLD, vm->node, vm->retry_ms - st->now_ms);
+	if (st->now_ms < vm->hold_until_ms) {
+		core_vm_why(vm, CORE_WHY_VM_WAIT_HOLD, vm->node, vm->hold_until_ms - st->now_ms);
 		return;
 	}
+	if (st->now_ms < vm->retry_ms)
+		return;
 	why = core_place_volumes(st, vm, &node);
 	if (why) {
 		core_vm_why(vm, why, node, 0);
@@ -530,8 +531,11 @@ void core_vm_node_over(struct core_state *st, uint16_t index, const struct core_
 	if (!(vm->copies & bit))
 		return;
 	vm->copies &= (core_nodes)~bit;
-	if (n->hold_until_ms > vm->retry_ms)
-		vm->retry_ms = n->hold_until_ms;
+	/* A target that was never told to run needs no hold. */
+	if (n->hold_until_ms > vm->hold_until_ms &&
+	    !(vm->state == CORE_VM_LIVE && vm->migration.target == n->id &&
+	      vm->migration.phase != CORE_MIG_COMMIT))
+		vm->hold_until_ms = n->hold_until_ms;
 	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
 		core_migrate_node_over(st, vm, n);
 		return;

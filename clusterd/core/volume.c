@@ -274,12 +274,16 @@ static void own_start(struct core_state *st, uint16_t index, uint8_t node)
 {
 	struct core_volume *v = &st->volumes[index];
 	struct core_effect *fx = core_effect_new(st, CORE_FX_VOL_OWN, node, index, CORE_NONE);
+	uint8_t id;
 
 	if (!fx)
 		return;
 	fx->term = v->term;
 	/* Whoever may have it attached may hold layouts, whether its answer arrived or not. */
 	fx->members = v->attached | v->registered | v->maybe;
+	for (id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].doomed)
+			fx->members &= (core_nodes)~CORE_NODE_BIT(id);
 	fx->flags = v->fresh ? CORE_FLAG_FRESH : 0;
 	fx->pr_key = st->nodes[node].pr_key;
 }

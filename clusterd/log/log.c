@@ -7,6 +7,7 @@
  * committed.  sync.c decides epochs, transfer.c brings laggards up.
  */
 #include "clusterd/log/internal.h"
+#include "clusterd/log/mutant.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -360,6 +361,8 @@ void log_acknowledge(struct log *log)
 {
 	struct log_message msg = { .type = LOG_MSG_ACK, .epoch = log->epoch };
 
+	if (LOG_MUTANT(18) && !log->hole)
+		log->durable = log->last;
 	if ((log->state != LOG_STATE_OPENING && log->state != LOG_STATE_OPEN) || log->hole ||
 	    log->durable.epoch != log->epoch || log->durable.seq <= log->acked_seq)
 		return;
@@ -523,6 +526,8 @@ static void on_propose(struct log *log, const struct log_message *msg)
 		p->sent = false;
 		p->seq = log->seen.seq;
 	}
+	if (LOG_MUTANT(16))
+		log->agreed = log->seen.seq;
 	if (!log->hole)
 		log_append(log, entry);
 	else if (log->wanted && !log->ahead_first)

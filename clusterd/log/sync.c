@@ -19,6 +19,7 @@
  * Assumes nothing of timing: a member that sees no progress sends a SYNC of its own.
  */
 #include "clusterd/log/internal.h"
+#include "clusterd/log/mutant.h"
 
 #include <errno.h>
 #include <string.h>
@@ -151,6 +152,10 @@ void log_on_sync(struct log *log, const struct log_message *msg)
 	}
 	log->promised = msg->epoch;
 	log->sync_op = log_store(log, LOG_STORE_PROMISE, &out);
+	if (LOG_MUTANT(17)) {
+		log->promised = 0; /* planted: the promise is forgotten as soon as it is given */
+		status_send(log, false);
+	}
 }
 
 /* Leader: has everybody answered, or enough after the wait?  Then the longest log wins. */
@@ -171,7 +176,8 @@ static void decide(struct log *log)
 			refused |= LOG_NODE_BIT(id);
 			continue;
 		}
-		if (!best || log_mark_less(&best->last, &peer->last))
+		if (!best || (LOG_MUTANT(20) ? log_mark_less(&peer->last, &best->last) :
+					       log_mark_less(&best->last, &peer->last)))
 			best = peer;
 		/*
 		 * A vote counts only from a node that still has what it said it had: an empty
@@ -252,6 +258,8 @@ void log_on_epoch(struct log *log, const struct log_message *msg)
 	if (log_mark_at(log, msg->mark.seq, &mark) == 0 && log_mark_equal(&mark, &msg->mark) &&
 	    mark.seq >= log->commit.seq) {
 		log_truncate(log, &mark);
+	} else if (LOG_MUTANT(19)) {
+		log->last = log->commit = log->durable = log->base = msg->mark;
 	} else if (msg->mark.seq <= log->commit.seq) {
 		/* The cluster's history ends before, or differs from, what we have committed. */
 		log->counters.diverged++;

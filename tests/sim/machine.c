@@ -40,16 +40,18 @@ static void process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t gener
 
 	SIM_SAY("node %u v%u: process %u -> %u generation %llu%s", node, vm, p->state, state,
 		(unsigned long long)generation, n->frozen ? " (frozen)" : "");
-	if (state != SIM_VM_NONE && p->state == SIM_VM_NONE)
+	if (state != SIM_VM_NONE && p->state == SIM_VM_NONE) {
 		p->frozen = n->frozen;
+		/* What is born on a node that was fenced already can harm nothing. */
+		if (model_lun_may_write(&sim.luns[volume_of_vm(vm)], node))
+			sim.held[vm][node] = true;
+	}
 	p->state = state;
 	p->generation = generation;
 	if (state != SIM_VM_NONE)
 		sim.switched[vm][node] = state == SIM_VM_SWITCHED;
 	if (state == SIM_VM_NONE)
 		p->frozen = false;
-	else
-		sim.held[vm][node] = true;
 	sim_oracle_vms(vm);
 }
 

@@ -282,12 +282,12 @@ static const struct {
 	{ 11, "after the commit the source is told that it was aborted" },
 	{ 12, "a time-out in a migration counts as ready" },
 	{ 13, "a saved image that may have been used is used again" },
-	{ 14, "ticks of several proposers count the same time" },
+	{ 14, "cluster time runs faster than a clock" },
 	{ 15, "an isolated node does not kill its VMs" },
 	{ 16, "entries are committed on delivery, before they are durable" },
 	{ 17, "a promise is answered before it is durable" },
 	{ 18, "a node acknowledges what it has not fsynced" },
-	{ 19, "an undurable tail is kept at a merge" },
+	{ 19, "a laggard takes the new epoch's base for its own end" },
 	{ 20, "the shortest log wins a merge" },
 };
 

@@ -8,6 +8,7 @@
  *   I3  what was acknowledged is there at the end
  *   I4  a start elsewhere needs the end of the last copy: seen, or proven by an answer that arrived
  *   I6  after healing everything that should run runs, within a bound
+ *   I11 a node that is cut off has ended its VMs before they start elsewhere
  *   I7  a migration's target runs only when the source is paused for good; an image is used once
  */
 #include "tests/sim/sim.h"
@@ -52,6 +53,14 @@ void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migra
 			 (unsigned long long)sim.top_generation[vm]);
 	sim.top_generation[vm] = generation;
 	for (other = 1; other <= sim.count; other++) {
+		uint8_t state = sim.nodes[other].vms[vm].state;
+
+		/* A migration's target that was never told to run does not count. */
+		if (other != node && !migrated && state && state != SIM_VM_INCOMING &&
+		    state != SIM_VM_READY &&
+		    sim.excused_until[other] <= sim.now)
+			sim_fail("I11: v%u starts on node %u while its process on node %u still exists",
+				 vm, node, other);
 		if (other == node || !sim.held[vm][other])
 			continue;
 		if (migrated && sim.switched[vm][other])
