@@ -18,6 +18,7 @@
 #include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
 #include "common/cl_ctl.h"
+#include "common/cl_log.h"
 #include "common/cl_tls.h"
 
 #define CALL_MS	       15000
@@ -61,6 +62,24 @@ static int state_get(struct cl_ctl_client *client, char out[24], char *why, size
 	return 0;
 }
 
+/* What the source says of the move: bytes and milliseconds go into the result, all of it into the log. */
+static void figures_take(struct cd_fx *fx, const json_t *event)
+{
+	json_int_t sent = json_integer_value(json_object_get(event, "sent"));
+	json_int_t total_ms = json_integer_value(json_object_get(event, "total_ms"));
+
+	if (fx->effect.kind != CORE_FX_VM_MIGRATE)
+		return;
+	fx->result.values[0] = (uint64_t)sent;
+	fx->result.values[1] = (uint64_t)total_ms;
+	cl_notice("migration of VM %s to node %s: sent %lld bytes in %lld rounds, %lld ms, estimated"
+		  " downtime %lld ms",
+		  fx->vm.name, fx->peer, (long long)sent,
+		  (long long)json_integer_value(json_object_get(event, "rounds")),
+		  (long long)total_ms,
+		  (long long)json_integer_value(json_object_get(event, "est_downtime_ms")));
+}
+
 /*
  * Until event `want` (or a state that says the same) or event migration-failed:
  * 0, -EIO failed (why), -EPIPE the vmm is gone, -ECANCELED, -ETIMEDOUT.
@@ -81,6 +100,7 @@ static int event_wait(struct cd_fx *fx, struct cl_ctl_client *client, const char
 		if (!event && !timed_out)
 			return -EPIPE;
 		if (name && strcmp(name, want) == 0) {
+			figures_take(fx, event);
 			rc = 0;
 		} else if (name && strcmp(name, "migration-failed") == 0) {
 			snprintf(why, cap_bytes, "%s", error ? error : "no reason given");

@@ -21,7 +21,6 @@
 
 #define PAUSE_MS 3000
 #define CALL_MS	 30000
-#define DOWN_MS	 5000
 
 struct local_job {
 	struct cd_job job;
@@ -33,9 +32,6 @@ struct local_job {
 	char verb[16];
 	json_t *args;
 	int timeout_ms;
-	unsigned n_volumes;
-	char volumes[CORE_VOLUMES_MAX][CL_NAME_MAX];
-	char why[160];
 	struct core_seen *seen;
 	uint16_t n_seen;
 	uint32_t memory_mib;
@@ -54,10 +50,6 @@ static struct local_job *local_new(struct cd *cd, const struct replica_local *lo
 	job->cd = cd;
 	job->kind = local->kind;
 	job->incarnation = st->nodes[cd->self.id].incarnation;
-	snprintf(job->why, sizeof(job->why), "%s", local->why ? local->why : "");
-	for (uint16_t i = 0; i < st->volume_count; i++)
-		if (st->volumes[i].attached & CORE_NODE_BIT(cd->self.id))
-			memcpy(job->volumes[job->n_volumes++], st->volumes[i].name, CL_NAME_MAX);
 	return job;
 }
 
@@ -144,6 +136,10 @@ static void spread(struct cd *cd, enum replica_local_kind kind)
 	cd_pool_submit(cd->fence, &job->job);
 }
 
+/*
+ * csvd goes on: no other node takes a volume over without having fenced this one, and then the watch
+ * over the LUN stops its I/O.  A node that comes back unfenced finds its volumes whole.
+ */
 static void kill_run(struct cd_job *base)
 {
 	struct local_job *job = (struct local_job *)base;
@@ -151,16 +147,6 @@ static void kill_run(struct cd_job *base)
 	cd_vmproc_gate_close(job->incarnation);
 	if (cd_vmprocs_kill_all(20000) < 0)
 		cl_error("a vmm of this node does not end");
-	for (unsigned i = 0; i < job->n_volumes; i++) {
-		char *error;
-		json_t *result;
-
-		cd_csvd_call("down",
-			     json_pack("{s:s s:s}", "volume", job->volumes[i], "reason", job->why),
-			     DOWN_MS, &result, &error);
-		json_decref(result);
-		free(error);
-	}
 }
 
 static void open_run(struct cd_job *base)

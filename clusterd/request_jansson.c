@@ -18,6 +18,7 @@
 #include "common/cl_log.h"
 
 #define WAIT_MAX_MS 60000u
+#define COMMAND_MS  100000u
 #define EVENTS_MAX  200u
 
 /* ---- reading a request ---------------------------------------------------------------------- */
@@ -67,6 +68,11 @@ static void quorum_text(const struct cd *cd, char *out, size_t cap_bytes)
 	}
 	if (!cd->link_up)
 		snprintf(out, cap_bytes, "no quorum: corosync does not run on this node");
+	else if (cd->votes.quorate)
+		snprintf(out, cap_bytes,
+			 "the cluster has quorum but its log is not open (%s): the nodes did not agree"
+			 " in time; nothing was changed, try again",
+			 log_state_name(cd->replica->log.state));
 	else
 		snprintf(out, cap_bytes,
 			 "no quorum: %u of %u votes are here, %u are needed%s%s; nothing was changed",
@@ -111,7 +117,7 @@ static void propose(struct cd *cd, struct cd_ipc_call *call, const struct core_c
 		cd_ipc_reply_error(call, ENOLINK, "%s", text);
 		return;
 	}
-	cd_drive_command(cd, cmd, 0, command_answer, call);
+	cd_drive_command(cd, cmd, COMMAND_MS, command_answer, call);
 }
 
 static struct core_command *command_new(enum core_command_kind kind)
