@@ -51,7 +51,7 @@ static void copy(char *to, size_t cap_bytes, const char *from)
 /* ---- commands ------------------------------------------------------------------------------- */
 
 /* The sentence for a command that found no quorum. */
-static void quorum_text(const struct cd *cd, char *out, size_t cap_bytes)
+static void quorum_text(const struct cd *cd, const char *outcome, char *out, size_t cap_bytes)
 {
 	char names[512] = "";
 	size_t len = 0;
@@ -71,13 +71,13 @@ static void quorum_text(const struct cd *cd, char *out, size_t cap_bytes)
 	else if (cd->votes.quorate)
 		snprintf(out, cap_bytes,
 			 "the cluster has quorum but its log is not open (%s): the nodes did not agree"
-			 " in time; nothing was changed, try again",
-			 log_state_name(cd->replica->log.state));
+			 " in time%s",
+			 log_state_name(cd->replica->log.state), outcome);
 	else
 		snprintf(out, cap_bytes,
-			 "no quorum: %u of %u votes are here, %u are needed%s%s; nothing was changed",
+			 "no quorum: %u of %u votes are here, %u are needed%s%s%s",
 			 cd->votes.total, cd->votes.expected, cd->votes.needed,
-			 names[0] ? "; not seen: " : "", names);
+			 names[0] ? "; not seen: " : "", names, outcome);
 }
 
 
@@ -99,7 +99,8 @@ static void command_answer(struct cd *cd, void *arg, int err, const struct core_
 		return;
 	}
 	if (err == -ETIMEDOUT && !log_is_open(&cd->replica->log)) {
-		quorum_text(cd, text, sizeof(text));
+		quorum_text(cd, "; whether the command takes effect later is not known", text,
+			    sizeof(text));
 		cd_ipc_reply_error(call, ENOLINK, "%s", text);
 		return;
 	}
@@ -113,7 +114,7 @@ static void propose(struct cd *cd, struct cd_ipc_call *call, const struct core_c
 	char text[1024];
 
 	if (!open && !cd->votes.quorate) {
-		quorum_text(cd, text, sizeof(text));
+		quorum_text(cd, "; nothing was changed", text, sizeof(text));
 		cd_ipc_reply_error(call, ENOLINK, "%s", text);
 		return;
 	}
