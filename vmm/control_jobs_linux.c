@@ -169,6 +169,9 @@ static void job_do_restore(struct vmm_control *c)
 	phase_set(c, MOVE_COPYING);
 	vmm_link_file(&link, c->restore_fd);
 	r = vmm_recv(vmm_migrant_port(c->migrant), &link, false, &stats, &error);
+	/* Whoever removes the file now gets its space back. */
+	close(c->restore_fd);
+	c->restore_fd = -1;
 	pthread_mutex_lock(&c->lock);
 	c->received = stats;
 	c->phase = r ? MOVE_FAILED : MOVE_READY;

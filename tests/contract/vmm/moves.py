@@ -384,6 +384,8 @@ class Test:
             need(len(lines) == 1 and "corrupt at offset" in lines[0], lines[0].split(" error: ")[1] if lines else "no line")
         b = self.started("restored", options=["--restore", f"{folder}/vm"], generation=generation - 1)
         wait("restored", lambda: b.state() == "ready")
+        held = [os.readlink(f"/proc/{b.proc.pid}/fd/{n}") for n in os.listdir(f"/proc/{b.proc.pid}/fd")]
+        need(not any(folder in h for h in held), "the file is not kept open")
         time.sleep(0.3)
         need(not b.said, "it does not run yet")
         self.refused("ESTALE", "resume without a generation", lambda: b.control.call("resume"))
