@@ -28,6 +28,16 @@ struct csv_vol *csvd_vol_find(struct csvd *d, const char *name)
 	return v;
 }
 
+struct csv_vol *csvd_vol_next(struct csvd *d, const struct csv_vol *v)
+{
+	struct csv_vol *next;
+
+	pthread_mutex_lock(&d->lock);
+	next = v ? v->next : d->vols;
+	pthread_mutex_unlock(&d->lock);
+	return next;
+}
+
 /* The LUN's superblock must name the volume; gives where its data lies. */
 static int backing_find(struct csv_vol *v, char *error)
 {
@@ -399,15 +409,11 @@ void csvd_down(struct csv_vol *v, const char *reason)
 void csvd_tick(struct csvd *d)
 {
 	csv_disks_tidy(d);
-	pthread_mutex_lock(&d->lock);
-	for (struct csv_vol *v = d->vols; v; v = v->next) {
-		void *buf = csv_thread_buf(2);
-
+	for (struct csv_vol *v = csvd_vol_next(d, NULL); v; v = csvd_vol_next(d, v)) {
 		if (!v->state.path_lost || v->state.down)
 			continue;
 		/* Under type 8 a read answers only a registered node: the path and the key are back. */
-		if (pread(v->data_fd, buf, 4096, 0) == 4096)
+		if (pread(v->data_fd, csv_thread_buf(2), 4096, 0) == 4096)
 			csv_vol_input(v, CSV_IN_PATH, 1, 0, NULL);
 	}
-	pthread_mutex_unlock(&d->lock);
 }

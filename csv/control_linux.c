@@ -195,14 +195,12 @@ static int do_member_gone(struct request *r)
 
 	if (r->error[0] || node < 1 || node > CL_NODES_MAX)
 		return -EINVAL;
-	pthread_mutex_lock(&r->d->lock);
-	for (struct csv_vol *v = r->d->vols; v; v = v->next) {
+	for (struct csv_vol *v = csvd_vol_next(r->d, NULL); v; v = csvd_vol_next(r->d, v)) {
 		pthread_rwlock_rdlock(&v->owner_lock);
 		if (v->owner)
 			csv_owner_member_gone(v->owner, (uint32_t)node);
 		pthread_rwlock_unlock(&v->owner_lock);
 	}
-	pthread_mutex_unlock(&r->d->lock);
 	return 0;
 }
 
@@ -303,9 +301,9 @@ static int do_status(struct request *r)
 {
 	json_t *list = json_array();
 
-	pthread_mutex_lock(&r->d->lock);
-	for (struct csv_vol *v = r->d->vols; v; v = v->next)
+	for (struct csv_vol *v = csvd_vol_next(r->d, NULL); v; v = csvd_vol_next(r->d, v))
 		json_array_append_new(list, vol_status(v));
+	pthread_mutex_lock(&r->d->lock);
 	r->result = json_pack("{s:i,s:s,s:I,s:o}", "node", (int)r->d->node, "name", r->d->name,
 			      "epoch", (json_int_t)r->d->epoch, "volumes", list);
 	pthread_mutex_unlock(&r->d->lock);

@@ -111,6 +111,7 @@ static void stop(struct csvd *d)
 	for (struct csv_vol *v = d->vols; v; v = v->next) {
 		if (v->owner && csvd_release(v, v->state.term, error))
 			cl_error("%s", error);
+		csv_link_stop(v);
 		(void)csv_front_umount(v, true);
 	}
 }

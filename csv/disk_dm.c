@@ -114,6 +114,14 @@ static void disk_free(struct csv_disk *disk)
 	free(disk);
 }
 
+static void disk_put(struct csv_disk *disk)
+{
+	pthread_mutex_lock(&disk->v->lock);
+	disk->users--;
+	pthread_cond_broadcast(&disk->v->cond);
+	pthread_mutex_unlock(&disk->v->lock);
+}
+
 int csv_disk_prepare_srv(struct csv_vol *v, const char *path, const char *vm, const char *secret,
 			 int timeout_ms, struct csv_disk **ret_disk)
 {
@@ -279,6 +287,8 @@ void csv_disk_close_srv(struct csv_disk *disk)
 		;
 	if (*at)
 		*at = disk->next;
+	while (disk->users)
+		pthread_cond_wait(&v->cond, &v->lock);
 	active = disk->active;
 	pthread_mutex_unlock(&v->lock);
 	pthread_mutex_lock(&disk->dm);
@@ -325,9 +335,24 @@ static void cut_off(struct csv_disk *disk)
 	pthread_mutex_unlock(&disk->dm);
 }
 
+/* After the recall is answered: what waits in the suspended device fails, and the VM hears why. */
+static void *displaced_main(void *arg)
+{
+	struct csv_disk *disk = arg;
+	struct csv_vol *v = disk->v;
+
+	cl_notice("volume %s: %s of VM %s, generation %llu, was given to a higher generation",
+		  v->name, disk->path, disk->vm, (unsigned long long)disk->generation);
+	notify(disk, CSV_EVENT_DISPLACED, -1);
+	cut_off(disk);
+	disk_put(disk);
+	return NULL;
+}
+
 bool csv_disks_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq)
 {
 	struct csv_disk *hit = NULL;
+	pthread_t t;
 
 	pthread_mutex_lock(&v->lock);
 	for (struct csv_disk *k = v->disks; k; k = k->next) {
@@ -338,70 +363,92 @@ bool csv_disks_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq)
 		if (k->active && k->seq < seq)
 			hit = k; /* one at most: the owner admits one */
 	}
-	if (hit)
+	if (hit) {
 		hit->active = false;
+		hit->users++;
+	}
 	pthread_mutex_unlock(&v->lock);
 	if (!hit)
 		return false;
-	cut_off(hit);
+	/* Its I/O in flight has ended and no more starts: that is what the owner waits for. */
+	pthread_mutex_lock(&hit->dm);
+	if (hit->map[0])
+		(void)csv_map_suspend(hit->map);
+	pthread_mutex_unlock(&hit->dm);
 	pthread_mutex_lock(&v->lock);
 	hit->held = false;
 	hit->mode = CSV_DISK_NONE;
 	pthread_mutex_unlock(&v->lock);
-	cl_notice("volume %s: %s of VM %s, generation %llu, was given to a higher generation",
-		  v->name, hit->path, hit->vm, (unsigned long long)hit->generation);
-	notify(hit, CSV_EVENT_DISPLACED, -1);
+	if (pthread_create(&t, NULL, displaced_main, hit))
+		(void)displaced_main(hit);
+	else
+		pthread_detach(t);
 	return true;
 }
 
-int csv_disks_reclaim(struct csv_vol *v, int (*call)(struct csv_vol *, enum csv_rpc_op,
-						     const struct csv_rpc_msg *,
-						     struct csv_rpc_msg *))
+/* Under vol->lock: one that this connection has not told the owner of, held. */
+static struct csv_disk *untold(struct csv_vol *v)
 {
-	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
-	struct csv_rpc_msg *r = m + 1;
-	struct csv_disk *k, *next;
-	int rc = 0;
+	for (struct csv_disk *k = v->disks; k; k = k->next) {
+		if (k->told_link == v->link)
+			continue;
+		k->told_link = v->link;
+		/* Numbers of a new owner start anew, and so do the versions of its maps. */
+		k->recall_seq = 0;
+		k->version = 0;
+		if (!k->active)
+			continue;
+		k->users++;
+		return k;
+	}
+	return NULL;
+}
 
-	if (!m)
-		return -ENOMEM;
+static int reclaim_one(struct csv_vol *v, struct csv_disk *k, struct csv_rpc_msg *m, csv_caller call)
+{
+	struct csv_rpc_msg *r = m + 1;
+	int rc;
+
+	m->fh = k->node->fh;
+	m->generation = k->generation;
+	m->flags = CSV_RECLAIM_OPEN | CSV_RECLAIM_X | (k->held ? CSV_RECLAIM_HELD : 0);
+	snprintf(m->vm, sizeof(m->vm), "%s", k->vm);
+	rc = call(v, CSV_OP_RECLAIM, m, r);
+	if (rc == -ENOTCONN)
+		return rc;
 	pthread_mutex_lock(&v->lock);
-	for (k = v->disks; k && !rc; k = next) {
-		if (!k->active) {
-			/* Numbers of a new owner start anew, and its map of the file has a new version. */
-			k->recall_seq = 0;
-			k->version = 0;
-			next = k->next;
-			continue;
-		}
-		m->fh = k->node->fh;
-		m->generation = k->generation;
-		m->flags = CSV_RECLAIM_OPEN | CSV_RECLAIM_X | (k->held ? CSV_RECLAIM_HELD : 0);
-		snprintf(m->vm, sizeof(m->vm), "%s", k->vm);
-		pthread_mutex_unlock(&v->lock);
-		/* k stays: it is closed by a call that waits for this reclaim. */
-		rc = call(v, CSV_OP_RECLAIM, m, r);
-		pthread_mutex_lock(&v->lock);
-		next = k->next;
-		if (rc == -ENOTCONN)
-			break;
-		if (!rc) {
-			k->seq = r->seq;
-			k->recall_seq = 0;
-			k->version = r->version;
-			continue;
-		}
-		cl_error("volume %s: the owner does not take back %s of VM %s: %s", v->name,
-			 k->path, k->vm, strerror(-rc));
+	if (!rc) {
+		k->seq = r->seq;
+		k->version = r->version;
+	} else {
 		k->active = k->held = false;
 		k->mode = CSV_DISK_NONE;
-		pthread_mutex_unlock(&v->lock);
-		cut_off(k);
-		notify(k, CSV_EVENT_DISPLACED, -1);
-		pthread_mutex_lock(&v->lock);
-		rc = 0;
 	}
 	pthread_mutex_unlock(&v->lock);
+	if (rc) {
+		cl_error("volume %s: the owner does not take back %s of VM %s: %s", v->name,
+			 k->path, k->vm, strerror(-rc));
+		cut_off(k);
+		notify(k, CSV_EVENT_DISPLACED, -1);
+	}
+	return 0;
+}
+
+int csv_disks_reclaim(struct csv_vol *v, csv_caller call)
+{
+	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
+	struct csv_disk *k;
+	int rc = m ? 0 : -ENOMEM;
+
+	while (!rc) {
+		pthread_mutex_lock(&v->lock);
+		k = untold(v);
+		pthread_mutex_unlock(&v->lock);
+		if (!k)
+			break;
+		rc = reclaim_one(v, k, m, call);
+		disk_put(k);
+	}
 	return rc;
 }
 
@@ -476,11 +523,15 @@ void csv_disks_redirect(struct csv_vol *v, bool on)
 
 	pthread_mutex_lock(&v->lock);
 	for (struct csv_disk *k = v->disks; k && n < CL_ARRAY_LEN(list); k = k->next)
-		if (k->active && k->held == on)
+		if (k->active && k->held == on) {
+			k->users++;
 			list[n++] = k;
+		}
 	pthread_mutex_unlock(&v->lock);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		redirect_one(list[i], on);
+		disk_put(list[i]);
+	}
 }
 
 /* ---- status, restart ---- */

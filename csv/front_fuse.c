@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FRONT_THREADS 24u
@@ -605,15 +606,25 @@ int csv_front_mount(struct csv_vol *v, char *error)
 
 int csv_front_umount(struct csv_vol *v, bool force)
 {
+	struct timespec until;
+
 	if (!v->mounted)
 		return 0;
 	if (umount2(v->path, force ? MNT_DETACH : 0))
 		return -errno;
-	/* The kernel has closed the connection: the loop ends by itself. */
+	/* The kernel has closed the connection: the loop ends by itself.  Not so while someone has a file open (force). */
 	fuse_session_exit(v->fuse);
-	pthread_join(v->fuse_thread, NULL);
-	fuse_session_unmount(v->fuse);
-	fuse_session_destroy(v->fuse);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 5;
+	if (force && pthread_timedjoin_np(v->fuse_thread, NULL, &until)) {
+		cl_warning("volume %s: unmounted while in use", v->name);
+		pthread_detach(v->fuse_thread);
+	} else {
+		if (!force)
+			pthread_join(v->fuse_thread, NULL);
+		fuse_session_unmount(v->fuse);
+		fuse_session_destroy(v->fuse);
+	}
 	v->fuse = NULL;
 	v->mounted = false;
 	(void)rmdir(v->path);

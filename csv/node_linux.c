@@ -192,9 +192,7 @@ static struct reclaim_list open_list(struct csv_vol *v)
 	return l;
 }
 
-int csv_nodes_reclaim(struct csv_vol *v, int (*call)(struct csv_vol *, enum csv_rpc_op,
-						     const struct csv_rpc_msg *,
-						     struct csv_rpc_msg *))
+int csv_nodes_reclaim(struct csv_vol *v, csv_caller call)
 {
 	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(1, sizeof(*m));
 	CL_CLEANUP_FREE struct csv_rpc_msg *r = calloc(1, sizeof(*r));

@@ -175,6 +175,7 @@ static void grace_end(struct csv_owner *o)
 int csv_owner_start(const struct csv_owner_config *config, struct csv_owner **ret_owner,
 		    char *error)
 {
+	uint64_t start_ms = csv_owner_now_ms(), taken_ms;
 	struct csv_owner *o = calloc(1, sizeof(*o));
 	pthread_condattr_t attr;
 	bool at_once;
@@ -200,9 +201,13 @@ int csv_owner_start(const struct csv_owner_config *config, struct csv_owner **re
 	rc = record_take(o, error);
 	if (rc)
 		goto fail;
+	taken_ms = csv_owner_now_ms();
 	rc = csv_fs_mount(config->data_device, &o->fs, error);
 	if (rc)
 		goto fail;
+	cl_notice("volume %s: mounted in term %llu: record %llu ms, mount %llu ms", config->volume,
+		  (unsigned long long)config->term, (unsigned long long)(taken_ms - start_ms),
+		  (unsigned long long)(csv_owner_now_ms() - taken_ms));
 	/* Who was a client and is not a member was fenced: its layouts died with its key. */
 	o->awaited = o->record.clients & config->members;
 	o->mode = OWNER_GRACE;
@@ -270,6 +275,7 @@ void csv_owner_abandon(struct csv_owner *o)
 
 int csv_owner_release(struct csv_owner *o, char *error)
 {
+	uint64_t start_ms = csv_owner_now_ms(), drained_ms, unmounted_ms;
 	uint32_t users;
 	bool abandoned;
 	int rc, rc2;
@@ -288,9 +294,11 @@ int csv_owner_release(struct csv_owner *o, char *error)
 		pthread_cond_wait(&o->cond, &o->lock);
 	users = csv_layout_users(&o->layouts);
 	pthread_mutex_unlock(&o->lock);
+	drained_ms = csv_owner_now_ms();
 	files_forget(o);
 	rc = csv_fs_sync(o->fs);
 	rc2 = csv_fs_umount(o->fs, UMOUNT_MS);
+	unmounted_ms = csv_owner_now_ms();
 	if (rc || rc2)
 		snprintf(error, CSV_OWNER_TEXT, "umount of %s: %s", o->config.volume,
 			 strerror(rc ? -rc : -rc2));
@@ -303,6 +311,10 @@ int csv_owner_release(struct csv_owner *o, char *error)
 			snprintf(error, CSV_OWNER_TEXT, "term record of %s: %s", o->config.volume,
 				 strerror(-rc));
 	}
+	cl_notice("volume %s: given up in %llu ms: drain and recall %llu, sync and unmount %llu",
+		  o->config.volume, (unsigned long long)(csv_owner_now_ms() - start_ms),
+		  (unsigned long long)(drained_ms - start_ms),
+		  (unsigned long long)(unmounted_ms - drained_ms));
 	return rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Shared by owner_linux.c (life, sessions, recalls) and ownerops_linux.c (operations) only.
+ * Shared by owner_linux.c (life, sessions, recalls), ownerops_linux.c and ownerlayout_linux.c
+ * (operations) only.
  */
 #ifndef CSV_OWNER_PRIV_H
 #define CSV_OWNER_PRIV_H
@@ -61,6 +62,16 @@ struct csv_owner {
 	struct csv_ofile *buckets[OWNER_BUCKETS];
 };
 
+/* One operation being served. */
+struct csv_op_ctx {
+	struct csv_owner *o;
+	const struct csv_peer *peer;
+	const struct csv_rpc_msg *m;
+	struct csv_rpc_msg *r;
+	void *buf;
+	bool retry;
+};
+
 uint64_t csv_owner_now_ms(void);
 /* Keeps the file system mounted until csv_owner_leave(). False: it is being let go. */
 bool csv_owner_enter(struct csv_owner *o);
@@ -78,5 +89,16 @@ void csv_owner_file_put(struct csv_owner *o, struct csv_ofile *f);
 void csv_owner_file_gone(struct csv_owner *o, struct csv_fh fh, bool orphan);
 /* A client has reclaimed everything. */
 void csv_owner_reclaim_done(struct csv_owner *o, uint32_t node);
+
+/* ---- ownerops_linux.c ---- */
+int csv_owner_op_open(struct csv_op_ctx *c);
+
+/* ---- ownerlayout_linux.c ---- */
+int csv_owner_op_layoutget(struct csv_op_ctx *c);
+int csv_owner_op_layoutreturn(struct csv_op_ctx *c);
+int csv_owner_op_prepare(struct csv_op_ctx *c);
+int csv_owner_op_xopen(struct csv_op_ctx *c);
+int csv_owner_op_xclose(struct csv_op_ctx *c);
+int csv_owner_op_reclaim(struct csv_op_ctx *c);
 
 #endif

@@ -24,20 +24,11 @@
 	 FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)
 #define ZEROFILL_MAX (256ull << 20)
 
-struct op_ctx {
-	struct csv_owner *o;
-	const struct csv_peer *peer;
-	const struct csv_rpc_msg *m;
-	struct csv_rpc_msg *r;
-	void *buf;
-	bool retry;
-};
-
 /*
  * 0 if the peer may change the file's data or size, -ETXTBSY if a VM has it.  Its own node may write
  * when the disk is redirected: that is the VM's own I/O.
  */
-static int x_check(const struct op_ctx *c, struct csv_fh fh, bool own_node_may)
+static int x_check(const struct csv_op_ctx *c, struct csv_fh fh, bool own_node_may)
 {
 	const struct csv_lfile *f;
 	int rc = 0;
@@ -80,12 +71,12 @@ static void orphan_adjust(struct csv_owner *o, struct csv_attr *a)
 	pthread_mutex_unlock(&o->lock);
 }
 
-static int op_lookup(struct op_ctx *c)
+static int op_lookup(struct csv_op_ctx *c)
 {
 	return csv_fs_lookup(c->o->fs, c->m->fh, c->m->name, &c->r->attr);
 }
 
-static int op_getattr(struct op_ctx *c)
+static int op_getattr(struct csv_op_ctx *c)
 {
 	int rc;
 
@@ -95,7 +86,7 @@ static int op_getattr(struct op_ctx *c)
 	return rc;
 }
 
-static int size_set(struct op_ctx *c, uint64_t size)
+static int size_set(struct csv_op_ctx *c, uint64_t size)
 {
 	struct csv_ofile *f;
 	int rc;
@@ -118,7 +109,7 @@ static int size_set(struct op_ctx *c, uint64_t size)
 	return rc;
 }
 
-static int op_setattr(struct op_ctx *c)
+static int op_setattr(struct csv_op_ctx *c)
 {
 	uint32_t valid = c->m->flags;
 	int rc = 0;
@@ -130,12 +121,12 @@ static int op_setattr(struct op_ctx *c)
 	return rc ? rc : op_getattr(c);
 }
 
-static int op_readlink(struct op_ctx *c)
+static int op_readlink(struct csv_op_ctx *c)
 {
 	return csv_fs_readlink(c->o->fs, c->m->fh, c->r->text, sizeof(c->r->text));
 }
 
-static int op_readdir(struct op_ctx *c)
+static int op_readdir(struct csv_op_ctx *c)
 {
 	size_t cap = c->m->len < 65536 ? (size_t)c->m->len : 65536, len;
 	bool eof;
@@ -147,12 +138,12 @@ static int op_readdir(struct op_ctx *c)
 	return rc;
 }
 
-static int op_statfs(struct op_ctx *c)
+static int op_statfs(struct csv_op_ctx *c)
 {
 	return csv_fs_statfs(c->o->fs, &c->r->statfs);
 }
 
-static int op_make(struct op_ctx *c, bool directory)
+static int op_make(struct csv_op_ctx *c, bool directory)
 {
 	const struct csv_rpc_msg *m = c->m;
 	mode_t mode = directory ? (m->mode & 07777) | S_IFDIR : m->mode;
@@ -166,7 +157,7 @@ static int op_make(struct op_ctx *c, bool directory)
 	return rc;
 }
 
-static int op_symlink(struct op_ctx *c)
+static int op_symlink(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
 	int rc;
@@ -177,7 +168,7 @@ static int op_symlink(struct op_ctx *c)
 	return rc;
 }
 
-static int op_link(struct op_ctx *c)
+static int op_link(struct csv_op_ctx *c)
 {
 	const struct csv_lfile *f;
 	bool orphan;
@@ -195,7 +186,7 @@ static int op_link(struct op_ctx *c)
 }
 
 /* Under ns_lock: before name in dir loses its inode.  Keeps the inode of an open file (rule C3). */
-static int victim_keep(struct op_ctx *c, struct csv_fh dir, const char *name, struct csv_fh *ret_kept)
+static int victim_keep(struct csv_op_ctx *c, struct csv_fh dir, const char *name, struct csv_fh *ret_kept)
 {
 	struct csv_attr a;
 	bool exclusive;
@@ -216,7 +207,7 @@ static int victim_keep(struct op_ctx *c, struct csv_fh dir, const char *name, st
 }
 
 /* Under ns_lock: after it has lost it, or has not. */
-static void victim_kept(struct op_ctx *c, struct csv_fh fh, bool done)
+static void victim_kept(struct csv_op_ctx *c, struct csv_fh fh, bool done)
 {
 	struct csv_lfile *f;
 
@@ -232,7 +223,7 @@ static void victim_kept(struct op_ctx *c, struct csv_fh fh, bool done)
 		(void)csv_fs_orphan_delete(c->o->fs, fh);
 }
 
-static bool is_ours(const struct op_ctx *c, struct csv_fh dir, const char *name)
+static bool is_ours(const struct csv_op_ctx *c, struct csv_fh dir, const char *name)
 {
 	struct csv_attr root;
 
@@ -240,7 +231,7 @@ static bool is_ours(const struct op_ctx *c, struct csv_fh dir, const char *name)
 	       (!dir.ino || csv_fh_equal(root.fh, dir));
 }
 
-static int op_unlink(struct op_ctx *c, bool directory)
+static int op_unlink(struct csv_op_ctx *c, bool directory)
 {
 	struct csv_fh kept = {0};
 	int rc;
@@ -257,7 +248,7 @@ static int op_unlink(struct op_ctx *c, bool directory)
 	return rc;
 }
 
-static int op_rename(struct op_ctx *c)
+static int op_rename(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
 	struct csv_fh kept = {0};
@@ -287,7 +278,7 @@ out:
 }
 
 /* Under ns_lock, so that nothing unlinks it between the look and the table. */
-static int open_locked(struct op_ctx *c, struct csv_fh fh)
+static int open_locked(struct csv_op_ctx *c, struct csv_fh fh)
 {
 	int rc = csv_fs_getattr(c->o->fs, fh, &c->r->attr);
 
@@ -301,7 +292,7 @@ static int open_locked(struct op_ctx *c, struct csv_fh fh)
 	return rc;
 }
 
-static int op_open(struct op_ctx *c)
+int csv_owner_op_open(struct csv_op_ctx *c)
 {
 	int rc;
 
@@ -313,7 +304,7 @@ static int op_open(struct op_ctx *c)
 	return rc;
 }
 
-static int op_create(struct op_ctx *c)
+static int op_create(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
 	int rc;
@@ -330,7 +321,7 @@ static int op_create(struct op_ctx *c)
 	return rc;
 }
 
-static int op_close(struct op_ctx *c)
+static int op_close(struct csv_op_ctx *c)
 {
 	bool gone, orphan;
 
@@ -351,7 +342,7 @@ static int op_close(struct op_ctx *c)
 	return 0;
 }
 
-static int op_read(struct op_ctx *c)
+static int op_read(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
 	struct csv_ofile *f;
@@ -375,7 +366,7 @@ static int op_read(struct op_ctx *c)
 	return 0;
 }
 
-static int op_write(struct op_ctx *c)
+static int op_write(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
 	uint64_t off = m->off, size;
@@ -419,7 +410,7 @@ out:
 	return rc;
 }
 
-static int op_fsync(struct op_ctx *c)
+static int op_fsync(struct csv_op_ctx *c)
 {
 	struct csv_ofile *f;
 	int rc = csv_owner_file_get(c->o, c->m->fh, &f);
@@ -433,7 +424,7 @@ static int op_fsync(struct op_ctx *c)
 	return rc;
 }
 
-static int op_fallocate(struct op_ctx *c, bool zero)
+static int op_fallocate(struct csv_op_ctx *c, bool zero)
 {
 	const struct csv_rpc_msg *m = c->m;
 	struct csv_ofile *f;
@@ -459,187 +450,7 @@ static int op_fallocate(struct op_ctx *c, bool zero)
 	return rc;
 }
 
-/* The map into the reply; *ret_version is the map's version, unchanged during the look. */
-static int map_reply(struct op_ctx *c, uint64_t *ret_size, bool *ret_whole)
-{
-	CL_CLEANUP_FREE struct csv_wire_extent *e = calloc(CSV_RPC_EXTENTS_MAX, sizeof(*e));
-	struct csv_ofile *f;
-	const struct csv_lfile *lf;
-	size_t n = 0;
-	long len;
-	int rc;
-
-	if (!e)
-		return -ENOMEM;
-	rc = csv_owner_file_get(c->o, c->m->fh, &f);
-	if (rc)
-		return rc;
-	pthread_rwlock_rdlock(&f->io);
-	pthread_mutex_lock(&c->o->lock);
-	lf = csv_layout_find(&c->o->layouts, c->m->fh);
-	c->r->version = lf ? lf->version : 0;
-	pthread_mutex_unlock(&c->o->lock);
-	rc = csv_fs_map(f->file, e, CSV_RPC_EXTENTS_MAX, &n, ret_size, ret_whole);
-	pthread_rwlock_unlock(&f->io);
-	csv_owner_file_put(c->o, f);
-	if (rc)
-		return rc;
-	len = csv_extents_encode(e, n, c->buf, CSV_RPC_DATA_MAX);
-	if (len < 0)
-		return (int)len;
-	c->r->data = c->buf;
-	c->r->data_bytes = (uint32_t)len;
-	return 0;
-}
-
-static int op_layoutget(struct op_ctx *c)
-{
-	const struct csv_rpc_msg *m = c->m;
-	bool rw = m->flags & CSV_LAYOUT_RW, whole, conflict = false;
-	enum csv_grant g;
-	uint64_t seq = 0;
-	int rc;
-
-again:
-	pthread_mutex_lock(&c->o->lock);
-	g = csv_layout_grant(&c->o->layouts, m->fh, c->peer->node, rw, csv_owner_now_ms(), &seq);
-	if (!g && conflict) {
-		/* Who has just lost it goes through the owner for a while: no ping-pong. */
-		struct csv_lfile *f = csv_layout_find(&c->o->layouts, m->fh);
-
-		f->quiet_until_ms = csv_owner_now_ms() + CSV_LAYOUT_QUIET_MS;
-	}
-	pthread_mutex_unlock(&c->o->lock);
-	if (g == CSV_GRANT_CONFLICT && !conflict) {
-		rc = csv_owner_recall(c->o, m->fh, rw ? CSV_RECALL_ALL : CSV_RECALL_WRITERS,
-				      c->peer->node, 0);
-		csv_owner_recall_end(c->o, m->fh, false);
-		if (rc)
-			return rc;
-		conflict = true;
-		goto again;
-	}
-	if (g)
-		return g == CSV_GRANT_EXCLUSIVE || g == CSV_GRANT_NOT_OPEN ? -EPERM
-									   : CSV_STATUS_RECALL;
-	rc = map_reply(c, &c->r->len, &whole);
-	if (rc)
-		csv_owner_returned(c->o, c->peer->node, m->fh, seq, 0);
-	c->r->seq = seq;
-	return rc;
-}
-
-static int op_layoutreturn(struct op_ctx *c)
-{
-	csv_owner_returned(c->o, c->peer->node, c->m->fh, c->m->seq, c->m->flags);
-	return 0;
-}
-
-static int op_prepare(struct op_ctx *c)
-{
-	uint64_t size;
-	bool whole = false;
-	int rc;
-
-	rc = op_open(c);
-	if (!rc)
-		rc = map_reply(c, &size, &whole);
-	c->r->flags = whole ? CSV_LAYOUT_WHOLE : 0;
-	return rc;
-}
-
-static int op_xopen(struct op_ctx *c)
-{
-	const struct csv_rpc_msg *m = c->m;
-	uint64_t floor, size, version;
-	const struct csv_lfile *f;
-	struct csv_ofile *file;
-	enum csv_xopen x;
-	bool whole = false;
-	int rc;
-
-	rc = op_open(c);
-	if (!rc)
-		rc = csv_owner_file_get(c->o, m->fh, &file);
-	if (rc)
-		return rc;
-	rc = csv_fs_generation_get(file->file, &floor);
-	while (!rc) {
-		pthread_mutex_lock(&c->o->lock);
-		x = csv_layout_xopen(&c->o->layouts, m->fh, c->peer->node, m->vm, m->generation,
-				     floor, &c->r->seq);
-		f = csv_layout_find(&c->o->layouts, m->fh);
-		version = f ? f->version : 0;
-		if (x == CSV_XOPEN_RECALLING)
-			pthread_cond_wait(&c->o->cond, &c->o->lock);
-		pthread_mutex_unlock(&c->o->lock);
-		if (x == CSV_XOPEN_OK)
-			break;
-		if (x == CSV_XOPEN_STALE)
-			rc = -ESTALE;
-		else if (x == CSV_XOPEN_FULL)
-			rc = -ENFILE;
-		else if (x != CSV_XOPEN_RECALLING) {
-			rc = csv_owner_recall(c->o, m->fh, CSV_RECALL_ALL, 0,
-					      x == CSV_XOPEN_DISPLACE ? CSV_RECALL_DISPLACED : 0);
-			csv_owner_recall_end(c->o, m->fh, false);
-		}
-	}
-	/* The file itself remembers: a lock that outlives every table. */
-	if (!rc && m->generation > floor)
-		rc = csv_fs_generation_set(file->file, m->generation);
-	csv_owner_file_put(c->o, file);
-	if (rc)
-		return rc;
-	if (m->version && m->version == version) {
-		c->r->version = version;
-		c->r->flags = CSV_LAYOUT_SAME;
-		return 0;
-	}
-	rc = map_reply(c, &size, &whole);
-	c->r->flags = whole ? CSV_LAYOUT_WHOLE : 0;
-	if (!whole)
-		csv_owner_returned(c->o, c->peer->node, m->fh, c->r->seq, 0);
-	return rc;
-}
-
-static int op_xclose(struct op_ctx *c)
-{
-	struct csv_ofile *f;
-	bool gone, orphan;
-
-	if (c->m->flags & CSV_IO_WROTE && !csv_owner_file_get(c->o, c->m->fh, &f)) {
-		(void)csv_fs_touch(f->file);
-		csv_owner_file_put(c->o, f);
-	}
-	pthread_mutex_lock(&c->o->lock);
-	gone = csv_layout_xclose(&c->o->layouts, c->m->fh, c->peer->node, c->m->generation, &orphan);
-	pthread_cond_broadcast(&c->o->cond);
-	pthread_mutex_unlock(&c->o->lock);
-	if (gone)
-		csv_owner_file_gone(c->o, c->m->fh, orphan);
-	return 0;
-}
-
-static int op_reclaim(struct op_ctx *c)
-{
-	const struct csv_rpc_msg *m = c->m;
-	const struct csv_lfile *f;
-	int rc = 0;
-
-	if (m->flags & CSV_RECLAIM_OPEN)
-		rc = op_open(c);
-	pthread_mutex_lock(&c->o->lock);
-	if (!rc && m->flags & CSV_RECLAIM_X)
-		rc = csv_layout_xreclaim(&c->o->layouts, m->fh, c->peer->node, m->vm, m->generation,
-					 m->flags & CSV_RECLAIM_HELD, &c->r->seq);
-	f = csv_layout_find(&c->o->layouts, m->fh);
-	c->r->version = f ? f->version : 0;
-	pthread_mutex_unlock(&c->o->lock);
-	return rc;
-}
-
-static int op_do(struct op_ctx *c, enum csv_rpc_op op)
+static int op_do(struct csv_op_ctx *c, enum csv_rpc_op op)
 {
 	switch (op) {
 	case CSV_OP_LOOKUP:
@@ -671,7 +482,7 @@ static int op_do(struct op_ctx *c, enum csv_rpc_op op)
 	case CSV_OP_CREATE:
 		return op_create(c);
 	case CSV_OP_OPEN:
-		return op_open(c);
+		return csv_owner_op_open(c);
 	case CSV_OP_CLOSE:
 		return op_close(c);
 	case CSV_OP_READ:
@@ -685,19 +496,19 @@ static int op_do(struct op_ctx *c, enum csv_rpc_op op)
 	case CSV_OP_ZEROFILL:
 		return op_fallocate(c, true);
 	case CSV_OP_LAYOUTGET:
-		return op_layoutget(c);
+		return csv_owner_op_layoutget(c);
 	case CSV_OP_LAYOUTRETURN:
-		return op_layoutreturn(c);
+		return csv_owner_op_layoutreturn(c);
 	case CSV_OP_RESOLVE:
 		return csv_fs_resolve(c->o->fs, c->m->text, &c->r->attr);
 	case CSV_OP_PREPARE:
-		return op_prepare(c);
+		return csv_owner_op_prepare(c);
 	case CSV_OP_XOPEN:
-		return op_xopen(c);
+		return csv_owner_op_xopen(c);
 	case CSV_OP_XCLOSE:
-		return op_xclose(c);
+		return csv_owner_op_xclose(c);
 	case CSV_OP_RECLAIM:
-		return op_reclaim(c);
+		return csv_owner_op_reclaim(c);
 	case CSV_OP_RECLAIM_DONE:
 		csv_owner_reclaim_done(c->o, c->peer->node);
 		/* fall through */
@@ -710,7 +521,7 @@ static int op_do(struct op_ctx *c, enum csv_rpc_op op)
 }
 
 /* A repeated operation that the last owner did: what it left is the answer. */
-static int done_already(struct op_ctx *c, enum csv_rpc_op op)
+static int done_already(struct csv_op_ctx *c, enum csv_rpc_op op)
 {
 	const struct csv_rpc_msg *m = c->m;
 	struct csv_attr a;
@@ -773,7 +584,7 @@ int32_t csv_owner_serve(struct csv_owner *o, const struct csv_peer *peer,
 			const struct csv_rpc_hdr *hdr, const struct csv_rpc_msg *msg,
 			struct csv_rpc_msg *r, void *buf)
 {
-	struct op_ctx c = {o, peer, msg, r, buf, hdr->flags & CSV_HDR_RETRY};
+	struct csv_op_ctx c = {o, peer, msg, r, buf, hdr->flags & CSV_HDR_RETRY};
 	const struct csv_osession *s = &o->sessions[peer->node - 1];
 	bool once = !csv_op_idempotent(hdr->op);
 	int32_t status = 0;

@@ -122,6 +122,13 @@ uint64_t csvd_now_ms(void);
 /* Borrowed while the volume is attached, or NULL. */
 struct csv_vol *csvd_vol_find(struct csvd *d, const char *name);
 
+/* The first (v NULL) or the next; a volume that goes meanwhile is still there to be walked over. */
+struct csv_vol *csvd_vol_next(struct csvd *d, const struct csv_vol *v);
+
+/* How the link thread asks the owner before the volume is active. */
+typedef int (*csv_caller)(struct csv_vol *v, enum csv_rpc_op op, const struct csv_rpc_msg *msg,
+			  struct csv_rpc_msg *ret_reply);
+
 /* ---- client_linux.c: the way to the owner ---- */
 
 /* Starts and stops the thread that keeps the connection. */
@@ -163,9 +170,7 @@ int csv_node_fsync(struct csv_vol *v, struct csv_node *node);
 bool csv_node_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq);
 void csv_nodes_layouts_drop(struct csv_vol *v);
 /* Tells a new owner of every open file; by the link thread with its own call. */
-int csv_nodes_reclaim(struct csv_vol *v, int (*call)(struct csv_vol *, enum csv_rpc_op,
-						     const struct csv_rpc_msg *,
-						     struct csv_rpc_msg *));
+int csv_nodes_reclaim(struct csv_vol *v, csv_caller call);
 void csv_nodes_free(struct csv_vol *v);
 
 /* ---- disk_dm.c: disks of VMs ---- */
@@ -191,6 +196,8 @@ struct csv_disk {
 	int mode;	     /* enum csv_disk_mode */
 	bool active;	     /* admitted by the owner */
 	bool held;	     /* its device may be used: a layout of the owner's */
+	unsigned users;	     /* threads that work on it; its close waits for them */
+	uint64_t told_link;  /* reclaimed over this connection */
 	bool adopted;	     /* of a csvd before this one; nobody has claimed it yet */
 	pthread_mutex_t dm;  /* one change of the device at a time; outside vol->lock */
 	int pidfd;	     /* of the vmm, or -1 */
@@ -215,9 +222,7 @@ void csv_disks_tidy(struct csvd *d);
 
 /* True if it had the file and wrote: its device is cut off now. */
 bool csv_disks_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq);
-int csv_disks_reclaim(struct csv_vol *v, int (*call)(struct csv_vol *, enum csv_rpc_op,
-						     const struct csv_rpc_msg *,
-						     struct csv_rpc_msg *));
+int csv_disks_reclaim(struct csv_vol *v, csv_caller call);
 void csv_disks_down(struct csv_vol *v);
 void csv_disks_redirect(struct csv_vol *v, bool on);
 /* Names of VMs that have disks open here, for an error message; number of disks. */

@@ -166,7 +166,8 @@ ctl n2 down volume=v1 reason="test: key lost" > /dev/null
 wait_for 30 "the VM is told" on n2 grep -q "event fenced" /root/csv/hold.out
 is down "$(state n2)" "the volume is down"
 wait_for 60 "csvd let go of the owner role" sh -c "! $LAB exec n2 -- /root/csv/csvctl status | grep -q serving"
-ctl n2 detach volume=v1 > /dev/null || fail "detach: $(cat "$tmp/err")"
+detached() { ctl "$1" detach volume=v1 > /dev/null; }
+wait_for 60 "n2 detached" detached n2
 attach n2 1
 TERM_NO=3
 own n2 '[1,2]' false

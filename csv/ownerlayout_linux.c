@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The operations that give a client the right to do I/O straight on the LUN: layouts, exclusive
+ * opens, reclaims.  Order of a grant (rules B4, B7): others are recalled, the grant is on record, then the file
+ * is synced and mapped, then the client hears of it.
+ */
+#include "csv/owner_priv.h"
+
+#include "common/cl_cleanup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* The map into the reply; *ret_version is the map's version, unchanged during the look. */
+static int map_reply(struct csv_op_ctx *c, uint64_t *ret_size, bool *ret_whole)
+{
+	CL_CLEANUP_FREE struct csv_wire_extent *e = calloc(CSV_RPC_EXTENTS_MAX, sizeof(*e));
+	struct csv_ofile *f;
+	const struct csv_lfile *lf;
+	size_t n = 0;
+	long len;
+	int rc;
+
+	if (!e)
+		return -ENOMEM;
+	rc = csv_owner_file_get(c->o, c->m->fh, &f);
+	if (rc)
+		return rc;
+	pthread_rwlock_rdlock(&f->io);
+	pthread_mutex_lock(&c->o->lock);
+	lf = csv_layout_find(&c->o->layouts, c->m->fh);
+	c->r->version = lf ? lf->version : 0;
+	pthread_mutex_unlock(&c->o->lock);
+	rc = csv_fs_map(f->file, e, CSV_RPC_EXTENTS_MAX, &n, ret_size, ret_whole);
+	pthread_rwlock_unlock(&f->io);
+	csv_owner_file_put(c->o, f);
+	if (rc)
+		return rc;
+	len = csv_extents_encode(e, n, c->buf, CSV_RPC_DATA_MAX);
+	if (len < 0)
+		return (int)len;
+	c->r->data = c->buf;
+	c->r->data_bytes = (uint32_t)len;
+	return 0;
+}
+
+int csv_owner_op_layoutget(struct csv_op_ctx *c)
+{
+	const struct csv_rpc_msg *m = c->m;
+	bool rw = m->flags & CSV_LAYOUT_RW, whole, conflict = false;
+	enum csv_grant g;
+	uint64_t seq = 0;
+	int rc;
+
+again:
+	pthread_mutex_lock(&c->o->lock);
+	g = csv_layout_grant(&c->o->layouts, m->fh, c->peer->node, rw, csv_owner_now_ms(), &seq);
+	if (!g && conflict) {
+		/* Who has just lost it goes through the owner for a while: no ping-pong. */
+		struct csv_lfile *f = csv_layout_find(&c->o->layouts, m->fh);
+
+		f->quiet_until_ms = csv_owner_now_ms() + CSV_LAYOUT_QUIET_MS;
+	}
+	pthread_mutex_unlock(&c->o->lock);
+	if (g == CSV_GRANT_CONFLICT && !conflict) {
+		rc = csv_owner_recall(c->o, m->fh, rw ? CSV_RECALL_ALL : CSV_RECALL_WRITERS,
+				      c->peer->node, 0);
+		csv_owner_recall_end(c->o, m->fh, false);
+		if (rc)
+			return rc;
+		conflict = true;
+		goto again;
+	}
+	if (g)
+		return g == CSV_GRANT_EXCLUSIVE || g == CSV_GRANT_NOT_OPEN ? -EPERM
+									   : CSV_STATUS_RECALL;
+	rc = map_reply(c, &c->r->len, &whole);
+	if (rc)
+		csv_owner_returned(c->o, c->peer->node, m->fh, seq, 0);
+	c->r->seq = seq;
+	return rc;
+}
+
+int csv_owner_op_layoutreturn(struct csv_op_ctx *c)
+{
+	csv_owner_returned(c->o, c->peer->node, c->m->fh, c->m->seq, c->m->flags);
+	return 0;
+}
+
+int csv_owner_op_prepare(struct csv_op_ctx *c)
+{
+	uint64_t size;
+	bool whole = false;
+	int rc;
+
+	rc = csv_owner_op_open(c);
+	if (!rc)
+		rc = map_reply(c, &size, &whole);
+	c->r->flags = whole ? CSV_LAYOUT_WHOLE : 0;
+	return rc;
+}
+
+int csv_owner_op_xopen(struct csv_op_ctx *c)
+{
+	const struct csv_rpc_msg *m = c->m;
+	uint64_t floor, size, version;
+	const struct csv_lfile *f;
+	struct csv_ofile *file;
+	enum csv_xopen x;
+	bool whole = false;
+	int rc;
+
+	rc = csv_owner_op_open(c);
+	if (!rc)
+		rc = csv_owner_file_get(c->o, m->fh, &file);
+	if (rc)
+		return rc;
+	rc = csv_fs_generation_get(file->file, &floor);
+	while (!rc) {
+		pthread_mutex_lock(&c->o->lock);
+		x = csv_layout_xopen(&c->o->layouts, m->fh, c->peer->node, m->vm, m->generation,
+				     floor, &c->r->seq);
+		f = csv_layout_find(&c->o->layouts, m->fh);
+		version = f ? f->version : 0;
+		if (x == CSV_XOPEN_RECALLING)
+			pthread_cond_wait(&c->o->cond, &c->o->lock);
+		pthread_mutex_unlock(&c->o->lock);
+		if (x == CSV_XOPEN_OK)
+			break;
+		if (x == CSV_XOPEN_STALE)
+			rc = -ESTALE;
+		else if (x == CSV_XOPEN_FULL)
+			rc = -ENFILE;
+		else if (x != CSV_XOPEN_RECALLING) {
+			rc = csv_owner_recall(c->o, m->fh, CSV_RECALL_ALL, 0,
+					      x == CSV_XOPEN_DISPLACE ? CSV_RECALL_DISPLACED : 0);
+			csv_owner_recall_end(c->o, m->fh, false);
+		}
+	}
+	/* The file itself remembers: a lock that outlives every table. */
+	if (!rc && m->generation > floor)
+		rc = csv_fs_generation_set(file->file, m->generation);
+	csv_owner_file_put(c->o, file);
+	if (rc)
+		return rc;
+	if (m->version && m->version == version) {
+		c->r->version = version;
+		c->r->flags = CSV_LAYOUT_SAME;
+		return 0;
+	}
+	rc = map_reply(c, &size, &whole);
+	c->r->flags = whole ? CSV_LAYOUT_WHOLE : 0;
+	if (!whole)
+		csv_owner_returned(c->o, c->peer->node, m->fh, c->r->seq, 0);
+	return rc;
+}
+
+int csv_owner_op_xclose(struct csv_op_ctx *c)
+{
+	struct csv_ofile *f;
+	bool gone, orphan;
+
+	if (c->m->flags & CSV_IO_WROTE && !csv_owner_file_get(c->o, c->m->fh, &f)) {
+		(void)csv_fs_touch(f->file);
+		csv_owner_file_put(c->o, f);
+	}
+	pthread_mutex_lock(&c->o->lock);
+	gone = csv_layout_xclose(&c->o->layouts, c->m->fh, c->peer->node, c->m->generation, &orphan);
+	pthread_cond_broadcast(&c->o->cond);
+	pthread_mutex_unlock(&c->o->lock);
+	if (gone)
+		csv_owner_file_gone(c->o, c->m->fh, orphan);
+	return 0;
+}
+
+int csv_owner_op_reclaim(struct csv_op_ctx *c)
+{
+	const struct csv_rpc_msg *m = c->m;
+	const struct csv_lfile *f;
+	int rc = 0;
+
+	if (m->flags & CSV_RECLAIM_OPEN)
+		rc = csv_owner_op_open(c);
+	pthread_mutex_lock(&c->o->lock);
+	if (!rc && m->flags & CSV_RECLAIM_X)
+		rc = csv_layout_xreclaim(&c->o->layouts, m->fh, c->peer->node, m->vm, m->generation,
+					 m->flags & CSV_RECLAIM_HELD, &c->r->seq);
+	f = csv_layout_find(&c->o->layouts, m->fh);
+	c->r->version = f ? f->version : 0;
+	pthread_mutex_unlock(&c->o->lock);
+	return rc;
+}
