@@ -116,10 +116,19 @@ static void stop(struct csvd *d)
 	}
 }
 
+/* Not in the loop: what it does may wait for a LUN, and the loop must always hear clusterd. */
+static void *tick_main(void *arg)
+{
+	for (;;) {
+		usleep(TICK_MS * 1000);
+		csvd_tick(arg);
+	}
+	return NULL;
+}
+
 static void loop(struct csvd *d)
 {
 	struct pollfd p[2];
-	uint64_t next = csvd_now_ms() + TICK_MS;
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -128,18 +137,12 @@ static void loop(struct csvd *d)
 	p[0] = (struct pollfd){.fd = cl_ctl_server_fd(d->ctl), .events = POLLIN};
 	p[1] = (struct pollfd){.fd = signalfd(-1, &set, SFD_CLOEXEC), .events = POLLIN};
 	for (;;) {
-		uint64_t now = csvd_now_ms();
-
-		if (poll(p, 2, next > now ? (int)(next - now) : 0) < 0 && errno != EINTR)
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return;
 		if (p[1].revents & POLLIN)
 			return;
 		if (p[0].revents)
 			cl_ctl_server_service(d->ctl);
-		if (csvd_now_ms() >= next) {
-			csvd_tick(d);
-			next = csvd_now_ms() + TICK_MS;
-		}
 	}
 }
 
@@ -149,6 +152,7 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
 	static struct csvd d;
 	const char *what;
+	pthread_t ticker;
 	sigset_t set;
 	int c, rc;
 
@@ -180,6 +184,10 @@ int main(int argc, char **argv)
 	rc = start(&d, &what);
 	if (rc) {
 		cl_error("cannot start: %s: %s", what, strerror(-rc));
+		return 1;
+	}
+	if (pthread_create(&ticker, NULL, tick_main, &d)) {
+		cl_error("cannot start: no thread");
 		return 1;
 	}
 	cl_notice("ready");

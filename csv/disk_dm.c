@@ -204,6 +204,8 @@ static int xopen_apply(struct csv_disk *disk, const struct csv_rpc_msg *r, bool 
 	pthread_mutex_lock(&disk->dm);
 	if (r->flags & CSV_LAYOUT_SAME) {
 		direct = disk->map[0] != 0;
+		if (disk->version != r->version)
+			rc = -EAGAIN; /* the device was cut off meanwhile: its map is wanted anew */
 	} else if (r->flags & CSV_LAYOUT_WHOLE) {
 		rc = extents_get(v, r, &x);
 		if (!rc)
@@ -254,6 +256,12 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 	if (rc)
 		return rc;
 	rc = xopen_apply(disk, r, &direct);
+	if (rc == -EAGAIN) {
+		m->version = 0;
+		rc = csv_call_timeout(v, CSV_OP_XOPEN, m, r, timeout_ms);
+		if (!rc)
+			rc = xopen_apply(disk, r, &direct);
+	}
 	if (rc)
 		return rc;
 	if (!direct) {
@@ -343,8 +351,14 @@ static void *displaced_main(void *arg)
 
 	cl_notice("volume %s: %s of VM %s, generation %llu, was given to a higher generation",
 		  v->name, disk->path, disk->vm, (unsigned long long)disk->generation);
-	notify(disk, CSV_EVENT_DISPLACED, -1);
-	cut_off(disk);
+	pthread_mutex_lock(&disk->dm);
+	if (!disk->active && disk->map[0]) {
+		(void)csv_map_down(disk->map);
+		disk->version = 0;
+	}
+	pthread_mutex_unlock(&disk->dm);
+	if (!disk->active)
+		notify(disk, CSV_EVENT_DISPLACED, -1);
 	disk_put(disk);
 	return NULL;
 }
@@ -672,10 +686,17 @@ static bool disk_idle(const struct csv_disk *k)
 	return !k->map[0] || csv_map_info(k->map, &info) || !info.open_count;
 }
 
+static void *close_main(void *arg)
+{
+	csv_disk_close_srv(arg);
+	return NULL;
+}
+
 void csv_disks_tidy(struct csvd *d)
 {
-	pthread_mutex_lock(&d->lock);
-	for (struct csv_vol *v = d->vols; v; v = v->next) {
+	pthread_t t;
+
+	for (struct csv_vol *v = csvd_vol_next(d, NULL); v; v = csvd_vol_next(d, v)) {
 		struct csv_disk *idle = NULL;
 
 		pthread_mutex_lock(&v->lock);
@@ -685,11 +706,10 @@ void csv_disks_tidy(struct csvd *d)
 		if (idle)
 			idle->adopted = false;
 		pthread_mutex_unlock(&v->lock);
-		if (!idle)
-			continue;
-		pthread_mutex_unlock(&d->lock);
-		csv_disk_close_srv(idle);
-		return;
+		/* Its owner may be away for long: nobody else waits for that. */
+		if (idle && pthread_create(&t, NULL, close_main, idle))
+			csv_disk_unclaim(idle);
+		else if (idle)
+			pthread_detach(t);
 	}
-	pthread_mutex_unlock(&d->lock);
 }

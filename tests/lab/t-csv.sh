@@ -24,7 +24,7 @@ key() { echo "0xc5000000000000$1$2"; } # key NODE INCARNATION
 ctl() { # ctl NODE VERB ARG...
 	local node=$1
 	shift
-	on "$node" /root/csv/csvctl -t 90 "$@" 2> "$tmp/err"
+	on "$node" /root/csv/csvctl -t 600 "$@" 2> "$tmp/err"
 }
 state() { ctl "$1" status | python3 -c 'import json,sys; v=json.load(sys.stdin)["volumes"]; print(v[0]["state"] if v else "none")'; }
 is_state() { [ "$(state "$1")" = "$2" ]; }
@@ -85,7 +85,7 @@ is paused "$(state n2)" "a volume without an owner is paused"
 TERM_NO=1
 own n1 '[1,2]' true
 tell_owner n2 n1
-for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 ctl n2 own volume=v1 term=1 members='[1,2]' fresh=true > /dev/null
 is 1 $? "a second owner of the same term is refused: $(cat "$tmp/err")"
 
@@ -114,18 +114,18 @@ ctl n1 file-create volume=v1 path=images/d1.img size=33554432 > /dev/null
 is 1 $? "a second image of the same name is refused: $(cat "$tmp/err")"
 hold() { # hold NODE GENERATION SECONDS
 	on "$1" sh -c "rm -f /root/csv/hold.out; setsid /root/csv/csvtool hold v1 images/d1.img vm1 $2 $3 > /root/csv/hold.out 2>&1 < /dev/null &"
-	wait_for 60 "disk open on $1, generation $2" on "$1" grep -q "^open" /root/csv/hold.out
+	wait_for 180 "disk open on $1, generation $2" on "$1" grep -q "^open" /root/csv/hold.out
 	is "open direct 33554432" "$(held "$1" | head -n 1)" "it is direct"
 }
 hold n2 2 100000
-is "open: Stale file handle" "$(on n1 timeout 60 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "the same generation elsewhere is refused"
-is "open: Stale file handle" "$(on n1 timeout 60 /root/csv/csvtool hold v1 images/d1.img vm1 1 1)" "a lower one too"
+is "open: Stale file handle" "$(on n1 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "the same generation elsewhere is refused"
+is "open: Stale file handle" "$(on n1 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 1 1)" "a lower one too"
 on n1 sh -c "echo x > $MNT/images/d1.img" 2> /dev/null
 is 1 "$(on n1 sh -c "rm $MNT/images/d1.img 2> /dev/null; echo \$?")" "a disk in use is not removed or written by others"
 on n1 sh -c "(sleep 2; echo) | /root/csv/csvtool move v1 images/d1.img vm1 3" > "$tmp/move" || fail "move: $(cat "$tmp/move")"
 say "$(grep active "$tmp/move")"
-wait_for 30 "the lower generation is displaced" on n2 grep -q "event displaced" /root/csv/hold.out
-is "open: Stale file handle" "$(on n2 timeout 60 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "it cannot come back"
+wait_for 120 "the lower generation is displaced" on n2 grep -q "event displaced" /root/csv/hold.out
+is "open: Stale file handle" "$(on n2 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "it cannot come back"
 
 echo "== planned move with I/O"
 hold n2 4 100000
@@ -134,7 +134,7 @@ is "1 1 released 2" "$(on n1 /root/csv/csvtool term $DEV)" "the record says rele
 TERM_NO=2
 own n2 '[1,2]' true
 tell_owner n1 n2
-for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 is "on" "$(on n1 cat $MNT/d/e/h)" "files are there under the new owner"
 is 1 "$(held n2 | wc -l)" "the disk felt nothing"
 
@@ -143,52 +143,52 @@ csvd_kill n1
 csvd_start n1
 attach n1 1
 tell_owner n1 n2
-wait_for 60 "n1 direct" is_state n1 direct
+wait_for 180 "n1 direct" is_state n1 direct
 is "on" "$(on n1 cat $MNT/d/e/h)" "the mount is back on n1"
 csvd_kill n2
 csvd_start n2
 attach n2 1
 own n2 '[1,2]' false
-for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 is "on" "$(on n2 cat $MNT/d/e/h)" "the mount is back on n2"
 is 1 "$(held n2 | wc -l)" "the disk went on without csvd"
-wait_for 30 "the disk is taken over" sh -c "$LAB exec n2 -- /root/csv/csvctl status | grep -q '\"generation\": 4'"
+wait_for 120 "the disk is taken over" sh -c "$LAB exec n2 -- /root/csv/csvctl status | grep -q '\"generation\": 4'"
 
 echo "== redirect"
 ctl n2 redirect volume=v1 on=true > /dev/null || fail "redirect: $(cat "$tmp/err")"
 is fs-redirected "$(state n2)" "n2 says so"
-wait_for 30 "the disk is given another way" on n2 grep -q "event changed" /root/csv/hold.out
+wait_for 120 "the disk is given another way" on n2 grep -q "event changed" /root/csv/hold.out
 ctl n2 redirect volume=v1 on=false > /dev/null
-wait_for 30 "and goes back" sh -c "[ \$($LAB exec n2 -- grep -c 'event changed' /root/csv/hold.out) = 2 ]"
+wait_for 120 "and goes back" sh -c "[ \$($LAB exec n2 -- grep -c 'event changed' /root/csv/hold.out) = 2 ]"
 
 echo "== down"
 ctl n2 down volume=v1 reason="test: key lost" > /dev/null
-wait_for 30 "the VM is told" on n2 grep -q "event fenced" /root/csv/hold.out
+wait_for 120 "the VM is told" on n2 grep -q "event fenced" /root/csv/hold.out
 is down "$(state n2)" "the volume is down"
-wait_for 60 "csvd let go of the owner role" sh -c "! $LAB exec n2 -- /root/csv/csvctl status | grep -q serving"
+wait_for 180 "csvd let go of the owner role" sh -c "! $LAB exec n2 -- /root/csv/csvctl status | grep -q serving"
 detached() { ctl "$1" detach volume=v1 > /dev/null; }
-wait_for 60 "n2 detached" detached n2
+wait_for 180 "n2 detached" detached n2
 attach n2 1
 TERM_NO=3
 own n2 '[1,2]' false
 tell_owner n1 n2
-for n in n1 n2; do wait_for 60 "$n direct" is_state $n direct; done
+for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 
 echo "== the owner loses its power"
 hold n1 5 100000
 on n1 sh -c "setsid sh -c 'exec 5<>$MNT/kept; echo kept >&5; rm $MNT/kept; touch /root/csv/ready; while ! [ -e /root/csv/go ]; do sleep 0.2; done
 	cat /proc/self/fd/5 > /root/csv/kept.out' > /dev/null 2>&1 < /dev/null &"
-wait_for 30 "an unlinked file is open" on n1 test -e /root/csv/ready
+wait_for 120 "an unlinked file is open" on n1 test -e /root/csv/ready
 lab power-off n2
 ctl n1 owner volume=v1 term=3 owner=0 > /dev/null
 is paused "$(state n1)" "n1 waits for an owner"
 pr n1 preempt-abort --key "$(key 1 1)" --victim "$(key 2 1)" > /dev/null || fail "no proof of the fence"
 TERM_NO=4
 own n1 '[1]' false
-wait_for 60 "n1 direct" is_state n1 direct
+wait_for 180 "n1 direct" is_state n1 direct
 is "on" "$(on n1 cat $MNT/d/e/h)" "files are there after the takeover"
 on n1 touch /root/csv/go
-wait_for 30 "the open file is kept" on n1 grep -q kept /root/csv/kept.out
+wait_for 120 "the open file is kept" on n1 grep -q kept /root/csv/kept.out
 is 1 "$(held n1 | wc -l)" "the disk of the survivor felt nothing"
 on n1 sh -c "pkill -f 'csvtool hold'; sleep 3"
 on n1 /root/csv/csvtool check $MNT/images/d1.img 5 > "$tmp/check" || fail "stamps: $(cat "$tmp/check")"

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The owner role on a real XFS (loop devices), with two clients that are this program: name space,
+ * layouts and recalls, exclusive opens, orphans, planned move, takeover with reclaim, replays.
+ * Needs root, loop devices and XFS; else it is skipped.
+ */
+#include "csv/lun.h"
+#include "csv/owner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			printf("%s:%d: %s\n", __FILE__, __LINE__, #x);                             \
+			return 1;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static struct csv_owner *owner;
+static struct csv_owner_config config = {.volume = "v1", .node = 1, .prkey = 7, .members = 3};
+static struct csv_rpc_msg m, r;
+static uint64_t seqs[3], term = 1;
+static void *buf;
+static unsigned recalls[3];
+static struct csv_fh recalled_fh;
+static uint64_t recalled_seq;
+static bool answers = true;
+
+struct recall {
+	uint32_t node;
+	struct csv_fh fh;
+	uint64_t seq;
+};
+
+static void *recall_answer(void *arg)
+{
+	struct recall *a = arg;
+
+	csv_owner_returned(owner, a->node, a->fh, a->seq, 0);
+	free(a);
+	return NULL;
+}
+
+static int on_recall(void *arg, struct csv_fh fh, uint64_t seq, uint32_t flags)
+{
+	uint32_t node = (uint32_t)(uintptr_t)arg;
+	struct recall *a = malloc(sizeof(*a));
+	pthread_t t;
+
+	recalls[node]++;
+	recalled_fh = fh;
+	recalled_seq = seq;
+	*a = (struct recall){node, fh, seq};
+	if (answers && !pthread_create(&t, NULL, recall_answer, a))
+		pthread_detach(t);
+	return 0;
+}
+
+static void on_change(void *arg, const char *trouble)
+{
+	if (trouble)
+		printf("owner: %s\n", trouble);
+}
+
+static int32_t ask_as(uint32_t node, enum csv_rpc_op op, uint64_t seq, uint32_t hdr_flags)
+{
+	struct csv_rpc_hdr h = {.kind = CSV_RPC_REQUEST, .op = op, .term = term, .slot = 1, .seq = seq,
+				.flags = hdr_flags};
+	struct csv_peer peer = {node, 100 + node};
+
+	return csv_owner_serve(owner, &peer, &h, &m, &r, buf);
+}
+
+static int32_t ask(uint32_t node, enum csv_rpc_op op)
+{
+	return ask_as(node, op, ++seqs[node], 0);
+}
+
+static void msg(struct csv_fh fh, const char *name)
+{
+	memset(&m, 0, sizeof(m));
+	m.fh = fh;
+	snprintf(m.name, sizeof(m.name), "%s", name);
+	m.mode = S_IFREG | 0644;
+}
+
+static int32_t greet(uint32_t node)
+{
+	struct csv_recall_sink sink = {on_recall, (void *)(uintptr_t)node};
+	bool active;
+
+	return csv_owner_hello(owner, node, 100 + node, term, &sink, &active);
+}
+
+static int start(bool fresh)
+{
+	char error[CSV_OWNER_TEXT] = "";
+	int rc;
+
+	config.term = term;
+	config.fresh = fresh;
+	config.changed = on_change;
+	rc = csv_owner_start(&config, &owner, error);
+	if (rc)
+		printf("start: %s: %s\n", strerror(-rc), error);
+	return rc;
+}
+
+static int name_space(void)
+{
+	const struct csv_fh root = {0};
+	struct csv_fh dir, file;
+
+	CHECK(ask(1, CSV_OP_PING) == CSV_STATUS_MOVED); /* nobody said hello */
+	for (uint32_t n = 1; n <= 2; n++) {
+		CHECK(greet(n) == 0);
+		msg(root, "");
+		CHECK(ask(n, CSV_OP_GETATTR) == CSV_STATUS_GRACE); /* not reclaimed yet */
+		CHECK(ask(n, CSV_OP_RECLAIM_DONE) == 0 && r.flags);
+	}
+	msg(root, "d");
+	CHECK(ask(1, CSV_OP_MKDIR) == 0);
+	dir = r.attr.fh;
+	CHECK(ask_as(1, CSV_OP_MKDIR, seqs[1], 0) == 0 && csv_fh_equal(r.attr.fh, dir)); /* replayed */
+	CHECK(ask(1, CSV_OP_MKDIR) == -EEXIST);
+	CHECK(ask_as(2, CSV_OP_MKDIR, ++seqs[2], CSV_HDR_RETRY) == 0); /* a former owner did it */
+	msg(dir, "f");
+	CHECK(ask(2, CSV_OP_CREATE) == 0);
+	file = r.attr.fh;
+	msg(file, "");
+	m.data = "hello";
+	m.data_bytes = 5;
+	m.off = 4094; /* over a block's end, beyond the file's */
+	CHECK(ask(2, CSV_OP_WRITE) == 0 && r.len == 5);
+	m.flags = CSV_WRITE_APPEND;
+	CHECK(ask(1, CSV_OP_WRITE) == 0 && r.off == 4099);
+	m.flags = 0;
+	m.off = 4090;
+	m.len = 100;
+	CHECK(ask(1, CSV_OP_READ) == 0 && r.data_bytes == 14 && !memcmp(r.data, "\0\0\0\0hellohello", 14));
+	/* Unlinked while open: lives until its last close. */
+	msg(dir, "f");
+	CHECK(ask(1, CSV_OP_UNLINK) == 0);
+	CHECK(ask(1, CSV_OP_LOOKUP) == -ENOENT);
+	msg(file, "");
+	CHECK(ask(2, CSV_OP_GETATTR) == 0 && r.attr.nlink == 0);
+	CHECK(ask(2, CSV_OP_CLOSE) == 0);
+	CHECK(ask(2, CSV_OP_GETATTR) == -ESTALE);
+	msg(root, ".holdfast");
+	CHECK(ask(1, CSV_OP_RMDIR) == -EPERM);
+	return 0;
+}
+
+static int image_make(struct csv_fh *ret_fh)
+{
+	msg((struct csv_fh){0}, "img");
+	CHECK(ask(1, CSV_OP_CREATE) == 0);
+	*ret_fh = r.attr.fh;
+	msg(*ret_fh, "");
+	m.len = 4u << 20;
+	CHECK(ask(1, CSV_OP_FALLOCATE) == 0);
+	/* Allocated, not written: nothing of it may be used directly. */
+	CHECK(ask(1, CSV_OP_LAYOUTGET) == 0 && r.data_bytes == 0);
+	CHECK(ask(1, CSV_OP_ZEROFILL) == 0);
+	CHECK(ask(1, CSV_OP_LAYOUTGET) == 0 && r.data_bytes >= CSV_RPC_EXTENT_BYTES && r.len == 4u << 20);
+	return 0;
+}
+
+static int layouts(struct csv_fh fh)
+{
+	unsigned before = recalls[1];
+
+	msg(fh, "");
+	CHECK(ask(2, CSV_OP_OPEN) == 0);
+	m.flags = CSV_LAYOUT_RW;
+	CHECK(ask(2, CSV_OP_LAYOUTGET) == 0); /* takes the reader's away */
+	CHECK(recalls[1] == before + 1);
+	CHECK(ask(1, CSV_OP_LAYOUTGET) == CSV_STATUS_RECALL); /* quiet for a while */
+	before = recalls[2];
+	m.flags = CSV_SET_SIZE;
+	m.attr.size = 2u << 20;
+	CHECK(ask(1, CSV_OP_SETATTR) == 0 && r.attr.size == 2u << 20);
+	CHECK(recalls[2] == before + 1);
+	return 0;
+}
+
+static int exclusive(struct csv_fh fh)
+{
+	uint64_t version;
+
+	msg(fh, "");
+	CHECK(ask(1, CSV_OP_PREPARE) == 0 && (r.flags & CSV_LAYOUT_WHOLE));
+	version = r.version;
+	strcpy(m.vm, "vm");
+	m.generation = 5;
+	m.version = version;
+	CHECK(ask(1, CSV_OP_XOPEN) == 0 && r.flags == CSV_LAYOUT_SAME);
+	CHECK(ask(2, CSV_OP_XOPEN) == -ESTALE);
+	m.flags = CSV_SET_SIZE;
+	CHECK(ask(1, CSV_OP_SETATTR) == -ETXTBSY);
+	m.data = "x";
+	m.data_bytes = 1;
+	m.flags = 0;
+	CHECK(ask(2, CSV_OP_WRITE) == -ETXTBSY);
+	CHECK(ask(1, CSV_OP_WRITE) == -ETXTBSY); /* its own node too, while it is direct */
+	msg((struct csv_fh){0}, "img");
+	CHECK(ask(2, CSV_OP_UNLINK) == -ETXTBSY);
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 6;
+	CHECK(ask(2, CSV_OP_XOPEN) == 0 && (r.flags & CSV_LAYOUT_WHOLE)); /* displaces */
+	m.generation = 5;
+	CHECK(ask(1, CSV_OP_XOPEN) == -ESTALE);
+	return 0;
+}
+
+static int takeover(struct csv_fh fh)
+{
+	char error[CSV_OWNER_TEXT] = "";
+
+	/* Planned: released, and only node 2's disk is marked for reclaim. */
+	msg(fh, "");
+	CHECK(ask(1, CSV_OP_CLOSE) == 0);
+	CHECK(csv_owner_release(owner, error) == 0);
+	csv_owner_free(owner);
+	config.prkey = 8;
+	CHECK(start(true) == -ESTALE); /* the same term by another incarnation */
+	config.prkey = 7;
+	term = 2;
+	CHECK(start(true) == 0);
+	CHECK(greet(1) == 0 && ask(1, CSV_OP_RECLAIM_DONE) == 0 && !r.flags);
+	CHECK(ask(1, CSV_OP_GETATTR) == CSV_STATUS_GRACE); /* node 2 has not reclaimed */
+	CHECK(greet(2) == 0);
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 6;
+	m.flags = CSV_RECLAIM_OPEN | CSV_RECLAIM_X | CSV_RECLAIM_HELD;
+	CHECK(ask(2, CSV_OP_RECLAIM) == 0);
+	CHECK(ask(2, CSV_OP_RECLAIM_DONE) == 0 && r.flags);
+	m.generation = 5;
+	CHECK(ask(1, CSV_OP_XOPEN) == -ESTALE);
+	/* The owner dies and node 2 is fenced: its layout goes with it. */
+	csv_owner_abandon(owner);
+	CHECK(ask(1, CSV_OP_PING) == CSV_STATUS_MOVED);
+	CHECK(csv_owner_release(owner, error) == 0);
+	csv_owner_free(owner);
+	term = 3;
+	CHECK(start(true) == -EBUSY); /* not released */
+	config.members = 1;
+	CHECK(start(false) == 0);
+	CHECK(greet(1) == 0 && ask(1, CSV_OP_RECLAIM_DONE) == 0 && r.flags);
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 5;
+	CHECK(ask(1, CSV_OP_XOPEN) == -ESTALE); /* the file itself remembers 6 */
+	m.generation = 7;
+	CHECK(ask(1, CSV_OP_XOPEN) == 0);
+	/* A client that does not return is waited for until it is fenced. */
+	CHECK(csv_owner_release(owner, error) == 0);
+	csv_owner_free(owner);
+	return 0;
+}
+
+static int line_of(const char *command, char *ret, size_t cap)
+{
+	FILE *f = popen(command, "r");
+	int rc = f && fgets(ret, (int)cap, f) ? 0 : -1;
+
+	if (f)
+		pclose(f);
+	ret[strcspn(ret, "\n")] = 0;
+	return rc;
+}
+
+int main(void)
+{
+	char image[] = "/var/tmp/csv_owner.XXXXXX", command[256], error[CSV_LUN_TEXT_MAX] = "";
+	struct csv_term first = {.volume_uuid = {1, 2, 3}, .state = CSV_TERM_RELEASED};
+	static uint8_t block[CSV_LUN_BLOCK] __attribute__((aligned(4096)));
+	struct csv_lun *lun;
+	struct csv_fh fh;
+	int fd = mkstemp(image), bad = 77;
+
+	if (geteuid() || fd < 0 || ftruncate(fd, 768 << 20)) {
+		printf("SKIP: needs root\n");
+		return 77;
+	}
+	snprintf(command, sizeof(command), "losetup -f --show %s 2>/dev/null", image);
+	if (line_of(command, config.device, sizeof(config.device))) {
+		printf("SKIP: no loop devices\n");
+		unlink(image);
+		return 77;
+	}
+	/* What csv_lun_format() would make, without device-mapper. */
+	memcpy(config.uuid, first.volume_uuid, sizeof(config.uuid));
+	csv_term_encode(&first, block);
+	snprintf(command, sizeof(command), "losetup -f --show -o %llu %s",
+		 (unsigned long long)CSV_LUN_DATA_OFF, image);
+	if (csv_lun_open(config.device, &lun, error) ||
+	    line_of(command, config.data_device, sizeof(config.data_device)) ||
+	    posix_memalign(&buf, 4096, CSV_OWNER_BUF)) {
+		printf("SKIP: no second loop device %s\n", error);
+		goto out;
+	}
+	bad = csv_lun_block_write(lun, CSV_LUN_BLOCK_TERM, block) ? 1 : 0;
+	csv_lun_close(lun);
+	snprintf(command, sizeof(command), "mkfs.xfs -q -m reflink=0 %s", config.data_device);
+	if (bad || system(command)) {
+		printf("SKIP: no XFS\n");
+		bad = 77;
+		goto out;
+	}
+	bad = start(true) ? 1
+			  : name_space() || image_make(&fh) || layouts(fh) || exclusive(fh) || takeover(fh);
+	printf("%s\n", bad ? "FAIL" : "ok");
+out:
+	snprintf(command, sizeof(command), "losetup -d %s 2>/dev/null", config.data_device);
+	(void)!system(command);
+	snprintf(command, sizeof(command), "losetup -d %s", config.device);
+	(void)!system(command);
+	unlink(image);
+	return bad;
+}
