@@ -562,8 +562,8 @@ static const struct command {
 	{ "volume", "list", volume_list, 0, 0, "volume list" },
 	{ "volume", "move", volume_move, 2, 0, "volume move NAME NODE" },
 	{ "vm", "create", vm_create, 1, O_VM,
-	  "vm create NAME --kernel K [--initrd I] [--append S] [--memory 256M] [--cpus 1]\n"
-	  "                     [--disk VOLUME/PATH[,size=1G]]... [--net SWITCH[,mac=M]]..." },
+	  "vm create NAME --kernel K [--initrd I] [--append S] [--memory 256M] [--cpus 1]"
+	  " [--disk VOLUME/PATH[,size=1G]]... [--net SWITCH[,mac=M]]..." },
 	{ "vm", "start", vm_start, 1, O_TO, "vm start NAME [--to NODE]" },
 	{ "vm", "stop", vm_stop, 1, O_FORCE, "vm stop NAME [--force]" },
 	{ "vm", "migrate", vm_migrate, 1, O_TO | O_METHOD,
