@@ -12,13 +12,16 @@ static void stamp_coding_test(void)
 	struct stamp s = { .generation = 3, .seq = 9, .mono_ns = 1, .wall_ns = 2, .prev_hash = 4,
 			   .ram_hash = 5, .ram_bad = 6, .read_bad = 7, .io_errors = 8,
 			   .boot_id = "boot", .disk_id = "disk" };
+	uint8_t bytes[STAMP_BYTES] = { 0 }, again[STAMP_BYTES];
 	struct stamp back;
-	uint8_t bytes[STAMP_BYTES] = { 0 };
 
 	CU_ASSERT_EQUAL(stamp_decode(bytes, &back), -ENODATA);
 	stamp_encode(&s, bytes);
 	CU_ASSERT_EQUAL(stamp_decode(bytes, &back), 0);
-	CU_ASSERT_EQUAL(memcmp(&s, &back, sizeof(s)), 0);
+	CU_ASSERT_EQUAL(back.generation, 3);
+	CU_ASSERT_EQUAL(back.io_errors, 8);
+	stamp_encode(&back, again); /* the struct has holes: compare what is coded */
+	CU_ASSERT_EQUAL(memcmp(bytes, again, sizeof(bytes)), 0);
 	for (unsigned i = 0; i < STAMP_BYTES; i++) {
 		bytes[i] ^= 0x10;
 		CU_ASSERT_EQUAL(stamp_decode(bytes, &back), -EBADMSG);
