@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Commands in the machines: ssh over the management network, one kept connection a machine, so
 that a command costs no handshake. A power cut ends the connection and with it what ran on it."""
+import contextlib
 import os
 import shlex
 import socket
@@ -70,7 +71,7 @@ def connect(lab, machine, seconds=120):
 def disconnect(lab, machine):
     if os.path.exists(f"{lab.sock}/{machine}.ssh"):
         run([*ssh(lab), "-O", "exit", machine], check=False, timeout=20)
-        if os.path.exists(f"{lab.sock}/{machine}.ssh"):
+        with contextlib.suppress(FileNotFoundError):  # ssh may remove it meanwhile
             os.unlink(f"{lab.sock}/{machine}.ssh")
 
 
