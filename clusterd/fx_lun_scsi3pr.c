@@ -57,6 +57,36 @@ static int say(char *error, size_t cap_bytes, int rc, struct scsi3pr_dev *dev, c
 }
 
 /*
+ * A disk that the kernel met while another's reservation shut this node out (after a fence and a
+ * reboot, say) stands there with size 0, because READ CAPACITY was refused.  Now that we are
+ * registered, the kernel shall look again.
+ */
+static void capacity_look_again(const char *path)
+{
+	const char *base = strrchr(path, '/');
+	char file[256];
+	long long sectors = 0;
+	FILE *f;
+
+	base = base ? base + 1 : path;
+	snprintf(file, sizeof(file), "/sys/class/block/%.64s/size", base);
+	f = fopen(file, "re");
+	if (!f)
+		return;
+	if (fscanf(f, "%lld", &sectors) != 1)
+		sectors = 0;
+	fclose(f);
+	if (sectors)
+		return;
+	snprintf(file, sizeof(file), "/sys/class/block/%.64s/device/rescan", base);
+	f = fopen(file, "we");
+	if (!f)
+		return;
+	fputs("1", f);
+	fclose(f);
+}
+
+/*
  * Registers key on every path, then sees to the reservation: any member may make
  * it, one that is there already must be of an all-registrants type.
  */
@@ -68,6 +98,7 @@ static int admit(struct paths *paths, uint64_t key, char *error, size_t cap_byte
 		rc = scsi3pr_register(paths->dev[i], key, true);
 		if (rc < 0)
 			return say(error, cap_bytes, rc, paths->dev[i], "register");
+		capacity_look_again(paths->lun.path[i]);
 	}
 	rc = scsi3pr_reserve(paths->dev[0], key, 0, NULL);
 	return rc < 0 ? say(error, cap_bytes, rc, paths->dev[0], "reserve") : 0;

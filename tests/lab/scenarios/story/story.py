@@ -14,7 +14,7 @@ from .tools import SOURCE, Lab, Progress, StoryError, claim, run, wait
 VOLUME = "vol1"
 SWITCH = "vmbr0"
 VMS = {"a": "10.77.3.101", "b": "10.77.3.102"}
-DISK_MIB = 96  # 196 000 stamps: more than a whole story writes
+DISK_MIB = 64  # 131 000 stamps: more than a whole story writes
 STORAGE = "/clusterstorage"
 
 
