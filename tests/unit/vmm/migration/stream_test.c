@@ -31,6 +31,7 @@ static void make_stream(void)
 	const uint8_t *payload;
 	struct vmm_ram_batch b;
 	struct vmm_stream s;
+	size_t len;
 
 	vmm_stream_init(&s);
 	vmm_stream_header_encode(&s, stream);
@@ -42,7 +43,8 @@ static void make_stream(void)
 		page[100] = i == 1 || i == 2 ? 0x5a : 0;
 		CU_ASSERT(vmm_ram_batch_add(&b, i * PAGE, page));
 	}
-	put(&s, VMM_SECTION_RAM, 0, payload, vmm_ram_batch_finish(&b, &payload));
+	len = vmm_ram_batch_finish(&b, &payload);
+	put(&s, VMM_SECTION_RAM, 0, payload, len);
 	put(&s, VMM_SECTION_ROUND, 0, "", 0);
 	put(&s, VMM_SECTION_VM, 0, "clock", 5);
 	put(&s, VMM_SECTION_VCPU, 0, "registers", 9);
