@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNECT_MS   3000
+#define CONNECT_MS   5000
+#define HANDSHAKE_MS 20000
 #define RETRY_MS     200
 #define GRACE_NAP_US 20000
 #define LINK_SLOT    0u
@@ -157,7 +158,7 @@ static int remote_connect(struct csv_vol *v, const struct target *t, uint32_t fl
 	if (fd < 0)
 		return fd;
 	csv_rpc_keepalive(fd);
-	rc = cl_tls_connect(v->d->creds, fd, CONNECT_MS, &tls);
+	rc = cl_tls_connect(v->d->creds, fd, HANDSHAKE_MS, &tls);
 	if (rc) {
 		close(fd);
 		*ret_why = "the owner's certificate is refused";

@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HANDSHAKE_MS 10000
+#define HANDSHAKE_MS 20000
 #define BUFS	     3u
 
 static __thread void *bufs[BUFS];
