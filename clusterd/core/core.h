@@ -276,12 +276,13 @@ enum core_effect_kind {
 	CORE_FX_VM_STOP,	/* vm, generation: ACPI shutdown, bounded; flags FORCE: quit.  DONE: no process */
 	CORE_FX_VM_KILL,	/* vm, generation: no process with a generation <= this remains */
 	CORE_FX_VM_INCOMING,	/* vm, generation: start a waiting vmm.  values[0] = port */
-	CORE_FX_VM_MIGRATE,	/* vm, peer, port: copy.  DONE: paused here, everything sent */
+	CORE_FX_VM_MIGRATE,	/* vm, peer, port: copy.  DONE: paused here, everything sent; values: bytes
+				   sent, ms of pause so far (0: not known) */
 	CORE_FX_VM_AWAIT,	/* vm, generation: DONE: complete and paused here (migration-ready) */
 	CORE_FX_VM_FINISH,	/* vm, flags COMMITTED or not: COMMITTED DONE: no process here;
 				   else DONE: running here again */
 	CORE_FX_VM_RESUME,	/* vm, generation: DONE: running here */
-	CORE_FX_VM_SAVE,	/* vm, generation: DONE: saved on the volume, paused */
+	CORE_FX_VM_SAVE,	/* vm, generation: DONE: saved on the volume, paused; values[0] = bytes */
 	CORE_FX_VM_RESTORE,	/* vm, generation: DONE: running from the saved image, which is removed.
 				   FAILED: it never ran */
 	CORE_FX_VM_QUERY,	/* vm: values[0] = enum core_vm_seen, values[1] = generation */

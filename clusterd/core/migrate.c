@@ -153,14 +153,14 @@ static void mig_commit(struct core_state *st, struct core_vm *vm)
 
 /* ---- quick ---------------------------------------------------------------------------------- */
 
-static void quick_saved(struct core_state *st, struct core_vm *vm)
+static void quick_saved(struct core_state *st, struct core_vm *vm, uint64_t bytes)
 {
 	struct core_migration *m = &vm->migration;
 
 	vm->saved = true;
 	if (m->drain && !vm->home)
 		vm->home = m->source;
-	mig_phase(st, vm, CORE_MIG_SAVED, CORE_WHY_SAVED, m->source, 0);
+	mig_phase(st, vm, CORE_MIG_SAVED, CORE_WHY_SAVED, m->source, bytes);
 	core_vm_kill(st, vm, m->source, vm->generation);
 }
 
@@ -266,7 +266,7 @@ static void live_result(struct core_state *st, struct core_vm *vm, const struct 
 		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
 			       fx->kind == CORE_FX_VM_MIGRATE ? CORE_WHY_MIG_SWITCHED :
 								CORE_WHY_MIG_READY,
-			       fx->node, 0, 0);
+			       fx->node, result->values[0], result->values[1]);
 		if (m->switched && m->ready)
 			mig_commit(st, vm);
 		return;
@@ -306,7 +306,7 @@ static void quick_result(struct core_state *st, struct core_vm *vm, const struct
 		if (m->phase != CORE_MIG_SAVE || fx->generation != vm->generation)
 			return;
 		if (result->outcome == CL_DONE)
-			quick_saved(st, vm);
+			quick_saved(st, vm, result->values[0]);
 		else if (result->outcome == CL_FAILED)
 			quick_unsave(st, vm, result->code);
 		else
@@ -423,7 +423,7 @@ void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, 
 			core_vm_copy_ended(st, vm, node, CORE_WHY_VM_DIED, true, 0);
 		} else if (seen == CORE_SEEN_SAVED && m->phase == CORE_MIG_SAVE) {
 			mig_drop(st, vm, CORE_FX_VM_SAVE);
-			quick_saved(st, vm);
+			quick_saved(st, vm, 0);
 		} else if (seen == CORE_SEEN_RUNNING) {
 			mig_drop(st, vm, CORE_FX_VM_SAVE);
 			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);

@@ -412,10 +412,11 @@ static bool taken_over(const struct core_state *st, const struct core_node *n)
 
 void core_node_reconcile(struct core_state *st, struct core_node *n)
 {
-	core_nodes bit = CORE_NODE_BIT(n->id);
+	core_nodes bit;
 
 	if (n->state == CORE_NODE_UNUSED)
 		return;
+	bit = CORE_NODE_BIT(n->id);
 	if (n->seen && n->doomed && n->reset && (st->members & bit) && st->now_ms >= n->retry_ms &&
 	    !core_effect_find(st, CORE_FX_NODE_RESET, n->id, CORE_NONE, CORE_NONE))
 		core_effect_new(st, CORE_FX_NODE_RESET, n->id, CORE_NONE, CORE_NONE);

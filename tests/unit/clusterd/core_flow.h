@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A core alone, fed with entries: what the tests of its files share. */
+#ifndef TESTS_CORE_FLOW_H
+#define TESTS_CORE_FLOW_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "clusterd/core/core.h"
+
+static struct core_state st;
+static struct core_answer ans;
+
+static inline struct core_command *flow_cmd(uint8_t kind, const char *name)
+{
+	static struct core_command cmd;
+
+	memset(&cmd, 0, sizeof(cmd));
+	cmd.kind = kind;
+	strcpy(cmd.name, name);
+	return &cmd;
+}
+
+static inline int flow_apply(struct core_command *cmd)
+{
+	static struct core_command scratch;
+	static uint8_t bytes[8192];
+	long len = core_command_encode(cmd, bytes, sizeof(bytes));
+
+	core_apply(&st, st.applied_seq + 1, bytes, (size_t)len, &scratch, &ans);
+	return ans.err;
+}
+
+static inline void flow_members(core_nodes members, core_nodes alive)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_MEMBERS, "");
+
+	cmd->members = members;
+	cmd->alive = alive;
+	flow_apply(cmd);
+}
+
+static inline void flow_hello(uint8_t node, uint8_t boot)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_HELLO, "");
+
+	cmd->node = node;
+	cmd->uuid[0] = boot;
+	cmd->memory_mib = 4096;
+	cmd->seen_seq = st.applied_seq;
+	flow_apply(cmd);
+}
+
+static inline void flow_tick(uint32_t ms)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_TICK, "");
+
+	cmd->delta_ms = ms;
+	cmd->seen_seq = st.applied_seq;
+	flow_apply(cmd);
+}
+
+static inline const struct core_effect *flow_effect(uint8_t kind, uint8_t node)
+{
+	for (uint16_t i = 0; i < st.effect_count; i++)
+		if (st.effects[i].kind == kind && (!node || st.effects[i].node == node))
+			return &st.effects[i];
+	return NULL;
+}
+
+/* Answers one effect of this kind; false if there is none. */
+static inline bool flow_answer(uint8_t kind, uint8_t node, enum cl_outcome outcome, uint16_t code)
+{
+	const struct core_effect *fx = flow_effect(kind, node);
+	struct core_command *cmd = flow_cmd(CORE_CMD_RESULT, "");
+
+	if (!fx)
+		return false;
+	cmd->result.id = fx->id;
+	cmd->result.outcome = (uint8_t)outcome;
+	cmd->result.code = code;
+	cmd->result.values[0] = 7410;
+	flow_apply(cmd);
+	return true;
+}
+
+/* Everything that is asked succeeds, but for one kind (0: none). */
+static inline void flow_settle(uint8_t but)
+{
+	for (unsigned n = 0; n < 200; n++) {
+		const struct core_effect *fx = NULL;
+
+		for (uint16_t i = 0; i < st.effect_count && !fx; i++)
+			if (st.effects[i].kind && st.effects[i].kind != but)
+				fx = &st.effects[i];
+		if (!fx)
+			return;
+		flow_answer(fx->kind, fx->node, CL_DONE, 0);
+	}
+}
+
+/* Three nodes up, one volume "data", one VM "web" that runs. */
+static inline void flow_cluster(void)
+{
+	struct core_command *cmd;
+
+	core_state_init(&st);
+	cmd = flow_cmd(CORE_CMD_INIT, "demo");
+	cmd->node = 1;
+	strcpy(cmd->target, "n1");
+	flow_apply(cmd);
+	for (uint8_t id = 2; id <= 3; id++) {
+		cmd = flow_cmd(CORE_CMD_NODE_ADD, id == 2 ? "n2" : "n3");
+		flow_apply(cmd);
+	}
+	flow_members(7, 7);
+	for (uint8_t id = 1; id <= 3; id++)
+		flow_hello(id, id);
+	cmd = flow_cmd(CORE_CMD_VOLUME_ADD, "data");
+	strcpy(cmd->lun, "naa.1");
+	flow_apply(cmd);
+	flow_settle(0);
+	cmd = flow_cmd(CORE_CMD_VM_CREATE, "");
+	strcpy(cmd->vm.name, "web");
+	strcpy(cmd->vm.kernel, "/k");
+	cmd->vm.memory_mib = 1024;
+	cmd->vm.cpus = 1;
+	cmd->vm.disk_count = 1;
+	strcpy(cmd->volume_names[0], "data");
+	strcpy(cmd->vm.disks[0].path, "web.img");
+	cmd->vm.disks[0].size_bytes = 1 << 20;
+	flow_apply(cmd);
+	flow_settle(0);
+	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
+	flow_settle(0);
+}
+
+static inline const struct core_vm *flow_web(void)
+{
+	return core_vm_find(&st, "web", NULL);
+}
+
+#endif

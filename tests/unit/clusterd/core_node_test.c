@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* clusterd/core/node.c: a takeover needs proof; what is proof and what is not. */
+#include "tests/unit/clusterd/core_flow.h"
+
+#include <errno.h>
+
+#include "tests/unit/unit.h"
+
+static uint8_t host;
+
+static void lose_host(void)
+{
+	flow_cluster();
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	host = flow_web()->node;
+	flow_members(7 & ~CORE_NODE_BIT(host), 7 & ~CORE_NODE_BIT(host));
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_FENCING);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_UNKNOWN);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_FENCE, 0));
+}
+
+static void proof_then_hold_then_start(void)
+{
+	uint64_t generation;
+
+	lose_host();
+	generation = flow_web()->generation;
+	flow_answer(CORE_FX_FENCE, 0, CL_DONE, 0);
+	flow_settle(CORE_FX_VM_START);
+	CU_ASSERT_EQUAL(st.nodes[host].proof, CORE_PROOF_PR);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_WAITING);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_START, 0));
+	flow_tick(st.timing.takeover_ms - 1);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_START, 0));
+	flow_tick(1);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_NOT_EQUAL(flow_web()->node, host);
+	CU_ASSERT_TRUE(flow_web()->generation > generation);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_DOWN);
+}
+
+/* Neither an unknown outcome nor a missing key, however often; the operator's word is. */
+static void no_proof(void)
+{
+	lose_host();
+	for (unsigned i = 0; i < 6; i++) {
+		flow_answer(CORE_FX_FENCE, 0, i % 2 ? CL_UNKNOWN : CL_FAILED, ENOKEY);
+		flow_settle(CORE_FX_FENCE);
+		flow_tick(60000);
+		CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_FENCING);
+		CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_UNKNOWN);
+		CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_FENCE, 0));
+	}
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_NODE_CONFIRM, "n9")), -ENOENT);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_NODE_CONFIRM, st.nodes[host].name)), 0);
+	flow_tick(60000);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+}
+
+static void own_reboot_is_proof(void)
+{
+	uint32_t incarnation;
+
+	lose_host();
+	incarnation = st.nodes[host].incarnation;
+	flow_members(7, 7);
+	flow_hello(host, 99);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[host].proof, CORE_PROOF_REBOOT);
+	CU_ASSERT_TRUE(st.nodes[host].incarnation > incarnation);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_UP);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+}
+
+/* On the same boot it has to stop everything, and say so, before it is let in again. */
+static void same_boot_must_reset(void)
+{
+	lose_host();
+	flow_members(7, 7);
+	flow_hello(host, host);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_NODE_RESET, host));
+	flow_answer(CORE_FX_NODE_RESET, host, CL_FAILED, EBUSY);
+	CU_ASSERT_FALSE(st.nodes[host].over);
+	flow_tick(60000);
+	flow_answer(CORE_FX_NODE_RESET, host, CL_DONE, 0);
+	CU_ASSERT_EQUAL(st.nodes[host].proof, CORE_PROOF_SELF);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_UP);
+}
+
+static void silent_clusterd_disturbs_nothing(void)
+{
+	flow_cluster();
+	host = flow_web()->node;
+	flow_members(7 & ~CORE_NODE_BIT(host), 7);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_SILENT);
+	CU_ASSERT_EQUAL(st.effect_count, 0);
+	flow_members(7, 7);
+	flow_hello(host, host); /* but its report does not have the VM */
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_UP);
+	flow_members(7 & ~CORE_NODE_BIT(host), 7);
+	flow_tick(st.timing.silent_ms);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_FENCING);
+}
+
+UNIT_MAIN("core node", { "proof, hold, start", proof_then_hold_then_start },
+	  { "no proof, no takeover", no_proof }, { "own reboot is proof", own_reboot_is_proof },
+	  { "same boot must reset", same_boot_must_reset },
+	  { "silent clusterd", silent_clusterd_disturbs_nothing })

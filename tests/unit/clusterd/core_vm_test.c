@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* clusterd/core/vm.c and migrate.c: starts, stops, moves, and what an unknown outcome leads to. */
+#include "tests/unit/clusterd/core_flow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tests/unit/unit.h"
+
+static void unknown_start_is_asked(void)
+{
+	flow_cluster();
+	flow_apply(flow_cmd(CORE_CMD_VM_STOP, "web"));
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_STOPPED);
+	CU_ASSERT_EQUAL(flow_web()->copies, 0);
+	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
+	flow_answer(CORE_FX_VM_START, 0, CL_UNKNOWN, ETIMEDOUT);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_UNKNOWN);
+	CU_ASSERT_NOT_EQUAL(flow_web()->copies, 0);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_START, 0));
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_QUERY, 0));
+}
+
+static void live(bool commit)
+{
+	uint8_t source;
+	uint64_t generation;
+
+	flow_cluster();
+	source = flow_web()->node;
+	generation = flow_web()->generation;
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_MIGRATE, "web")), 0);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_MIGRATE, "web")), -EBUSY);
+	flow_answer(CORE_FX_VM_INCOMING, 0, CL_DONE, 0);
+	flow_answer(CORE_FX_VM_MIGRATE, source, CL_DONE, 0);
+	/* One side's word is not enough. */
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_RESUME, 0));
+	CU_ASSERT_EQUAL(flow_web()->node, source);
+	flow_answer(CORE_FX_VM_AWAIT, 0, commit ? CL_DONE : CL_UNKNOWN, 0);
+	if (commit) {
+		CU_ASSERT_TRUE(flow_web()->generation > generation);
+		CU_ASSERT_NOT_EQUAL(flow_web()->node, source);
+		CU_ASSERT_TRUE(flow_effect(CORE_FX_VM_FINISH, source)->flags & CORE_FLAG_COMMITTED);
+		CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_RESUME, flow_web()->node));
+	} else {
+		CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_RESUME, 0));
+		CU_ASSERT_FALSE(flow_effect(CORE_FX_VM_FINISH, source)->flags & CORE_FLAG_COMMITTED);
+	}
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_EQUAL(flow_web()->node == source, !commit);
+	CU_ASSERT_EQUAL(flow_web()->copies, CORE_NODE_BIT(flow_web()->node));
+}
+
+static void live_commit(void)
+{
+	live(true);
+}
+
+static void live_abort(void)
+{
+	live(false);
+}
+
+static void drain_falls_back_to_quick(void)
+{
+	struct core_command *cmd;
+	uint8_t source;
+
+	flow_cluster();
+	source = flow_web()->node;
+	cmd = flow_cmd(CORE_CMD_NODE_PAUSE, st.nodes[source].name);
+	cmd->drain = true;
+	flow_apply(cmd);
+	flow_answer(CORE_FX_VM_INCOMING, 0, CL_FAILED, EIO);
+	flow_settle(CORE_FX_VM_SAVE);
+	flow_tick(60000);
+	flow_settle(CORE_FX_VM_SAVE);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_SAVE, source));
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_NOT_EQUAL(flow_web()->node, source);
+	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_PAUSED);
+	CU_ASSERT_EQUAL(flow_web()->home, source);
+	cmd = flow_cmd(CORE_CMD_NODE_RESUME, st.nodes[source].name);
+	cmd->failback = true;
+	flow_apply(cmd);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->node, source);
+}
+
+static void refusals(void)
+{
+	flow_cluster();
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_START, "web")), -EALREADY);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_START, "nope")), -ENOENT);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_DELETE, "web")), -EBUSY);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_CANCEL, "web")), -EINVAL);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VOLUME_MOVE, "data")), -ENOENT);
+	CU_ASSERT_TRUE(strlen(ans.text) > 0);
+}
+
+/* The state as bytes, back, and cut at every place; why in words. */
+static void snapshot(void)
+{
+	static uint8_t a[1u << 20], b[1u << 20];
+	static struct core_state other;
+	static char text[16384];
+	long len, cut;
+
+	flow_cluster();
+	len = core_snapshot_encode(&st, a, sizeof(a));
+	CU_ASSERT_TRUE(len > 0);
+	CU_ASSERT_EQUAL(core_snapshot_decode(&other, a, (size_t)len), 0);
+	CU_ASSERT_EQUAL(core_snapshot_encode(&other, b, sizeof(b)), len);
+	CU_ASSERT_EQUAL(memcmp(a, b, (size_t)len), 0);
+	for (cut = 0; cut < len; cut += 7)
+		CU_ASSERT_EQUAL(core_snapshot_decode(&other, a, (size_t)cut), -EBADMSG);
+	CU_ASSERT_EQUAL(core_why(&st, CORE_OBJECT_VM, "nope", text, sizeof(text)), -ENOENT);
+	CU_ASSERT_EQUAL(core_why(&st, CORE_OBJECT_VM, "web", text, sizeof(text)), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "VM web is running on node "));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "it runs on node "));
+	CU_ASSERT_PTR_NULL(strchr(text, '%'));
+}
+
+UNIT_MAIN("core vm", { "unknown start", unknown_start_is_asked }, { "live", live_commit },
+	  { "live aborted", live_abort }, { "drain", drain_falls_back_to_quick },
+	  { "refusals", refusals }, { "snapshot and why", snapshot })
