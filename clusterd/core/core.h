@@ -277,7 +277,7 @@ enum core_effect_kind {
 	CORE_FX_VM_KILL,	/* vm, generation: no process with a generation <= this remains */
 	CORE_FX_VM_INCOMING,	/* vm, generation: start a waiting vmm.  values[0] = port */
 	CORE_FX_VM_MIGRATE,	/* vm, peer, port: copy.  DONE: paused here, everything sent; values: bytes
-				   sent, ms of pause so far (0: not known) */
+				   sent, ms that it took */
 	CORE_FX_VM_AWAIT,	/* vm, generation: DONE: complete and paused here (migration-ready) */
 	CORE_FX_VM_FINISH,	/* vm, flags COMMITTED or not: COMMITTED DONE: no process here;
 				   else DONE: running here again */
