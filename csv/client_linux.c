@@ -172,6 +172,8 @@ static int remote_connect(struct csv_vol *v, const struct target *t, uint32_t fl
 	snprintf(m->text, sizeof(m->text), "%s", v->name);
 	m->flags = flags;
 	m->generation = v->d->instance;
+	/* Nobody could cut this connection off yet: it has a bound of its own. */
+	cl_tls_timeout_set(tls, HANDSHAKE_MS);
 	rc = csv_rpc_send(tls, &h, m);
 	if (!rc)
 		rc = csv_rpc_recv(tls, &h, m);
@@ -184,6 +186,7 @@ static int remote_connect(struct csv_vol *v, const struct target *t, uint32_t fl
 	}
 	if (rc)
 		goto fail;
+	cl_tls_timeout_set(tls, 0);
 	*ret_tls = tls;
 	return 0;
 fail:
