@@ -84,12 +84,16 @@ def why(lab):
 def options(accel):
     if accel == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    # Without the PIT the kernel measures the TSC against the HPET. On a busy machine it took the PIT's word
-    # once and was five times wrong: that node's clock, and every time-out in it, ran five times too fast.
     return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "EPYC,+svm,+npt",
             "-machine", "pit=off"]
 
 
-def kernel_options(accel):
-    """Emulated CPUs share the host's TSC, which a kernel cannot know; HPET reads are dear there."""
-    return "tsc=reliable" if accel == "tcg" else ""
+def kernel_options(accel, khz):
+    """Emulated CPUs share the host's TSC, which a kernel cannot know; HPET reads are dear there.
+
+    Left to measure it, a kernel on a busy machine was five times wrong by the PIT and a quarter
+    by the HPET: that node's clock, and every time-out in it, ran that much too fast.
+    """
+    if accel != "tcg":
+        return ""
+    return "tsc=reliable" + (f" tsc_early_khz={khz}" if khz else "")

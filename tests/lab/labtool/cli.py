@@ -12,7 +12,7 @@ import termios
 import time
 import tty
 
-from . import accel, net, qemu, shell
+from . import accel, net, qemu, shell, tsc
 from . import root as roottree
 from .config import (HERE, IQN, MAX_LUNS, MAX_NODES, NETS, SOURCE, Lab, LabError, address,
                      check_machine, lun_id, lun_serial, machines, run, say, wait_until)
@@ -135,6 +135,7 @@ def cmd_up(lab, args):
         state = {"name": lab.name, "nodes": args.nodes, "luns": args.luns,
                  "lun_bytes": args.lun_size, "memory": args.memory >> 20, "cpus": args.cpus,
                  "san_memory": args.san_memory >> 20, "accel": how, "root": root, "links": {},
+                 "tsc_khz": tsc.measure_khz(),
                  "since": qemu.wall()}
         os.makedirs(lab.share)
         os.makedirs(lab.sock, mode=0o700, exist_ok=True)

@@ -57,7 +57,7 @@ def command(lab, state, machine):
             "-initrd", lab.path(machine, "initrd"),
             "-append", "console=ttyS0 quiet loglevel=4 net.ifnames=0 panic=5 mitigations=off "
                        "random.trust_cpu=on nowatchdog audit=0 "
-                       f"{accel.kernel_options(state['accel'])} "
+                       f"{accel.kernel_options(state['accel'], state.get('tsc_khz'))} "
                        f"lab.root={root_name} lab.node={machine} lab.host={net_host(machine)}",
             "-device", "virtio-rng-pci",
             "-chardev", f"socket,id=con,path={lab.sock}/{machine}.con,server=on,wait=off,"
