@@ -16,7 +16,7 @@ def other_node(story, vm, avoid=()):
     raise StoryError(f"no other node for VM {vm}")
 
 
-def move(story, row, vm, how, keep_generation=False):
+def move(story, row, vm, how):
     """One migration: the connection lasts, the boot lasts, the generation rises. Fills the figures."""
     follower = story.follower(vm)
     follower.settle(SETTLE_S)
@@ -45,7 +45,7 @@ def move(story, row, vm, how, keep_generation=False):
     figures = {"total_ms": round(total * 1000), "gap_client_ms": gap["client_ms"],
                "gap_guest_ms": gap["guest_ms"], "gap_before_client_ms": calm["client_ms"],
                "gap_before_guest_ms": calm["guest_ms"], "text": said.get("text"),
-               **migration_events(watch, began)}
+               **migration_events(watch, vm, began)}
     watch.stop()
     row["measured"].update({
         "gap": f"{gap['client_ms']} ms (guest's clock {gap['guest_ms']} ms, at rest "
@@ -55,14 +55,16 @@ def move(story, row, vm, how, keep_generation=False):
     return figures
 
 
-def migration_events(watch, began):
-    """Bytes sent and the vmm's own downtime, where the events carry them."""
-    out = {}
+def migration_events(watch, vm, began):
+    """Bytes that went over, and the time that the vmm took, as the cluster's events tell."""
     for e in watch.since(began):
-        for key in ("sent_bytes", "downtime_ms"):
-            if isinstance(e.get(key), int):
-                out[key] = e[key]
-    return out
+        text = e.get("text") or ""
+        if e.get("object") == "vm" and e.get("name") == vm and e.get("n1"):
+            if "sent everything" in text:
+                return {"sent_bytes": e["n1"], "copy_ms": e.get("n2")}
+            if "saved" in text:
+                return {"sent_bytes": e["n1"]}
+    return {}
 
 
 def live(story, row):

@@ -3,7 +3,7 @@
 import time
 
 from .story import VOLUME
-from .tools import claim
+from .tools import claim, wait
 
 
 def lab_up(story, row):
@@ -33,8 +33,14 @@ def cluster_create(story, row):
         c.ctl(node, "cluster", "join", token["address"], "--token", token["token"],
               "--address", at[node]["cluster"])
     c.wait_nodes("up", story.node_names)
-    status = c.status()
-    claim(status["quorate"], "three nodes are up and the cluster is not quorate")
+
+    def whole():
+        now = c.status()
+        votes = now["votes"]
+        claim(now["quorate"] and votes["total"] == votes["expected"] == len(story.node_names),
+              f"quorate {now['quorate']}, votes {votes['total']} of {votes['expected']}")
+        return now
+    status = wait("every node's vote to count", 120, whole)
     row["verified"].append(f"{len(status['nodes'])} nodes up, quorate, "
                            f"{status['votes']['total']} votes of {status['votes']['expected']}")
 
