@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The local control protocol that csvd and vmm speak with clusterd: one JSON
- * object a line over a Unix stream socket (docs/formats/control.md).
+ * object a line over a Unix stream socket (docs/architecture.md, "Control protocol").
  *
  *   request  {"id": 7, "do": "verb", ...arguments}
  *   reply    {"id": 7, "ok": true, "result": {...}}

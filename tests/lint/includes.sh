@@ -36,7 +36,7 @@ third_party() {
 	gnutls/*) echo '*_gnutls.c' ;;
 	iscsi/*) echo 'scsi3pr/*_iscsi.c' ;;
 	scsi/sg.h) echo '*_sgio.c csv/*_linux.c' ;;
-	libdevmapper.h) echo 'csv/*_dm.c' ;;
+	linux/dm-ioctl.h) echo 'csv/*_dm.c' ;;
 	fuse_lowlevel.h | fuse3/*) echo 'csv/*_fuse.c csv/*_fuse.h csv/*_fuse_*.c' ;;
 	liburing.h) echo '*_uring.c' ;;
 	seccomp.h) echo 'vmm/*_seccomp.c' ;;
