@@ -81,22 +81,24 @@ static void on_destroyed(qb_ipcs_connection_t *conn)
 static int32_t on_message(qb_ipcs_connection_t *conn, void *data, size_t size)
 {
 	struct cd_ipc *ipc = qb_ipcs_connection_service_context_get(conn);
-	const struct qb_ipc_request_header *head = data;
+	struct qb_ipc_request_header head;
 	struct cd_ipc_call *call;
 	json_error_t jerr;
 	json_t *request;
 	size_t len;
 
-	if (size < sizeof(struct cd_ipc_head) || head->size < (int32_t)sizeof(struct cd_ipc_head) ||
-	    (size_t)head->size > size)
+	if (size < sizeof(struct cd_ipc_head))
 		return -EBADMSG;
-	len = (size_t)head->size - sizeof(struct cd_ipc_head);
+	memcpy(&head, data, sizeof(head)); /* the ring does not align what it hands out */
+	if (head.size < (int32_t)sizeof(struct cd_ipc_head) || (size_t)head.size > size)
+		return -EBADMSG;
+	len = (size_t)head.size - sizeof(struct cd_ipc_head);
 	call = calloc(1, sizeof(*call));
 	if (!call)
 		return -ENOMEM;
 	qb_ipcs_connection_ref(conn);
 	call->conn = conn;
-	if (head->id != CD_IPC_ID || len > CD_IPC_REQUEST_MAX) {
+	if (head.id != CD_IPC_ID || len > CD_IPC_REQUEST_MAX) {
 		cd_ipc_reply_error(call, EMSGSIZE, "request of %zu bytes: allowed up to %u", len,
 				   CD_IPC_REQUEST_MAX);
 		return 0;
