@@ -29,7 +29,7 @@ def io(story, row):
     r = bench(story, "io", "--node", node, "--volume", VOLUME, "--runs", "3")
     story.figures["io"] = r
     for x in r["rows"]:
-        row["measured"][f"{x['op']} {x['block'] >> 10} KiB of raw"] = (
+        row["measured"][f"{x['op']} {x['block'] >> 10} KiB x{x['depth']} of raw"] = (
             f"libcsv {x['ratio']['libcsv']:.2f} mount {x['ratio']['fuse']:.2f}"
             + ("" if x["ok"] else " (defect to explain)"))
 
