@@ -24,6 +24,7 @@
 
 #define RECONNECT_MS 500
 #define RETRY_MS     10
+#define LOOK_MS	     1000 /* at votequorum's counts */
 #define QUEUE_MAX    4096u
 
 struct message {
@@ -227,13 +228,16 @@ static int link_serve(struct cd_link *link)
 		{ .fd = cd_quorum_fd(link->quorum), .events = POLLIN },
 		{ .fd = link->wake_fd, .events = POLLIN },
 	};
-	int sent = queue_send(link);
+	int n_ready, sent = queue_send(link);
 	uint64_t n;
 
 	if (sent < 0)
 		return sent;
-	if (poll(pfd, CL_ARRAY_LEN(pfd), sent ? -1 : RETRY_MS) < 0)
+	n_ready = poll(pfd, CL_ARRAY_LEN(pfd), sent ? LOOK_MS : RETRY_MS);
+	if (n_ready < 0)
 		return errno == EINTR ? 0 : -errno;
+	if (n_ready == 0 && sent)
+		cd_quorum_look(link->quorum);
 	if (pfd[2].revents && read(link->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		return -errno;
 	if (pfd[0].revents && cd_group_dispatch(link->group) < 0)

@@ -12,18 +12,39 @@ struct cd_quorum {
 	void (*changed)(void *arg, const struct cd_votes *votes);
 	void *arg;
 	int fd;
+	struct cd_votes told; /* last */
 };
+
+static bool counts_read(struct cd_quorum *quorum, struct cd_votes *votes)
+{
+	struct votequorum_info info;
+
+	if (votequorum_getinfo(quorum->handle, 0, &info) != CS_OK)
+		return false;
+	votes->expected = info.node_expected_votes;
+	votes->total = info.total_votes;
+	votes->needed = info.quorum;
+	return true;
+}
 
 static void report(struct cd_quorum *quorum, bool quorate)
 {
 	struct cd_votes votes = { .quorate = quorate };
-	struct votequorum_info info;
 
-	if (votequorum_getinfo(quorum->handle, 0, &info) == CS_OK) {
-		votes.expected = info.node_expected_votes;
-		votes.total = info.total_votes;
-		votes.needed = info.quorum;
-	}
+	counts_read(quorum, &votes);
+	quorum->told = votes;
+	quorum->changed(quorum->arg, &votes);
+}
+
+void cd_quorum_look(struct cd_quorum *quorum)
+{
+	struct cd_votes votes = quorum->told; /* quorate itself comes by notification, in its order */
+
+	if (!counts_read(quorum, &votes) ||
+	    (votes.expected == quorum->told.expected && votes.total == quorum->told.total &&
+	     votes.needed == quorum->told.needed))
+		return;
+	quorum->told = votes;
 	quorum->changed(quorum->arg, &votes);
 }
 

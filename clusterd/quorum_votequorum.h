@@ -20,6 +20,11 @@ int cd_quorum_open(void (*changed)(void *arg, const struct cd_votes *votes), voi
 		   struct cd_quorum **ret_quorum);
 void cd_quorum_close(struct cd_quorum *quorum);
 int cd_quorum_fd(const struct cd_quorum *quorum);
+/*
+ * corosync tells of a change of quorum, but not of every change of the counts behind it (a
+ * joiner's vote arrives after its membership): looks, and calls changed if a count moved.
+ */
+void cd_quorum_look(struct cd_quorum *quorum);
 /* 0 or -EPIPE. */
 int cd_quorum_dispatch(struct cd_quorum *quorum);
 
