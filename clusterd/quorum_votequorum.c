@@ -40,7 +40,7 @@ void cd_quorum_look(struct cd_quorum *quorum)
 {
 	struct cd_votes votes = quorum->told; /* quorate itself comes by notification, in its order */
 
-	if (!counts_read(quorum, &votes) ||
+	if (!quorum->told.needed /* nothing was told yet */ || !counts_read(quorum, &votes) ||
 	    (votes.expected == quorum->told.expected && votes.total == quorum->told.total &&
 	     votes.needed == quorum->told.needed))
 		return;
