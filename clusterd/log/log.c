@@ -548,7 +548,11 @@ int log_message(struct log *log, uint64_t now_ms, uint8_t node, const void *data
 	}
 	if (log->halted || !(log->members & LOG_NODE_BIT(node)))
 		return 0;
-	if (msg.type >= LOG_MSG_ACK)
+	/*
+	 * While we wait for a SYNC the traffic of an epoch is no progress: it may be one that the
+	 * others opened without us, because their SYNC came before our first configuration.
+	 */
+	if (msg.type >= LOG_MSG_ACK && log->state != LOG_STATE_SYNC)
 		log->progress_ms = now_ms;
 	switch (msg.type) {
 	case LOG_MSG_SYNC:
