@@ -179,6 +179,9 @@ int main(int argc, char **argv)
 	down_fails_queued_io(name, fd, raw);
 	EXPECT("forced remove", csv_map_remove(name, true) == 0);
 	close(fd);
+	/* the kernel removes it from a work queue */
+	for (int tries = 0; tries < 600 && csv_map_info(name, &info) != -ENXIO; tries++)
+		usleep(50000);
 	EXPECT("gone at the last close", csv_map_info(name, &info) == -ENXIO);
 	EXPECT("data partition", csv_map_create_data("contract", &backing, &dev) == 0);
 	EXPECT("is found again",
