@@ -17,10 +17,10 @@ uint64_t core_job_new(struct core_state *st, uint8_t command, enum core_object o
 void core_job_end(struct core_state *st, uint64_t *job, bool done, const char *text);
 void core_job_end_reason(struct core_state *st, uint64_t *job, bool done, enum core_reason why,
 			 uint8_t node, uint64_t n1, uint64_t n2);
-/* A member in good standing, which can carry out effects on VMs and volumes. */
 /* The reason in words, with node names where st is given. */
 void core_reason_render(const struct core_state *st, const struct core_trace *trace, char *text,
 			size_t cap_bytes);
+/* A member in good standing, which can carry out effects on VMs and volumes. */
 bool core_node_ok(const struct core_state *st, uint8_t id);
 bool core_node_up(const struct core_state *st, uint8_t id); /* ... and takes new VMs */
 
