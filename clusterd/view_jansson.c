@@ -36,26 +36,11 @@ static json_t *node_set(const struct core_state *st, core_nodes set)
 	return list;
 }
 
-/* A reason's text with the node's name and numbers put in. */
-static json_t *reason_text(const struct core_state *st, uint8_t reason, uint8_t node, int64_t n1)
+static json_t *cause_text(const struct core_state *st, const struct core_cause *cause)
 {
-	const char *p = reason ? core_reason_text(reason) : "";
 	char text[512];
-	size_t len = 0;
 
-	for (; *p && len + CL_NAME_MAX + 1 < sizeof(text); p++) {
-		if (p[0] == '%' && p[1] == 'n')
-			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s",
-						node ? node_name(st, node) : "?"),
-				p++;
-		else if (p[0] == '%' && p[1] == '1')
-			len += (size_t)snprintf(text + len, sizeof(text) - len, "%lld",
-						(long long)n1),
-				p++;
-		else
-			text[len++] = *p;
-	}
-	text[len] = '\0';
+	core_cause_render(st, cause, text, sizeof(text));
 	return json_string(text);
 }
 
@@ -80,7 +65,7 @@ json_t *cd_view_node(struct cd *cd, uint8_t id)
 			 hex64(n->pr_key), "proof", core_proof_name(n->proof), "memory_mib",
 			 (json_int_t)n->memory_mib, "used_mib",
 			 (json_int_t)core_node_used_mib(st, id), "cpus", n->cpus, "reason",
-			 reason_text(st, n->reason, id, n->incarnation), "since_ms",
+			 cause_text(st, &n->cause), "since_ms",
 			 (json_int_t)since, "pause", n->pause, "drain", n->drain, "corosync",
 			 (st->alive & CORE_NODE_BIT(id)) != 0);
 }
@@ -113,7 +98,7 @@ json_t *cd_view_volume(struct cd *cd, uint16_t index)
 			 text_or_null(node_name(st, v->owner)), "term", (json_int_t)v->term,
 			 "attached", node_set(st, v->attached), "registered",
 			 node_set(st, v->registered), "reason",
-			 reason_text(st, v->reason, v->owner, (int64_t)v->term), "since_ms",
+			 cause_text(st, &v->cause), "since_ms",
 			 (json_int_t)(st->now_ms - v->since_ms), "local",
 			 volume_local(cd, v->name));
 }
@@ -173,7 +158,7 @@ json_t *cd_view_vm(struct cd *cd, uint16_t index)
 			 (json_int_t)vm->generation, "memory_mib", (json_int_t)c->memory_mib, "cpus",
 			 c->cpus, "kernel", c->kernel, "initrd", c->initrd, "append", c->append,
 			 "disks", vm_disks(st, c), "nets", vm_nets(c), "reason",
-			 reason_text(st, vm->reason, vm->reason_node, (int64_t)vm->reason_number), "saved",
+			 cause_text(st, &vm->cause), "saved",
 			 vm->saved, "migration", migration, "since_ms",
 			 (json_int_t)(st->now_ms - vm->since_ms));
 }
@@ -188,42 +173,21 @@ json_t *cd_view_job(struct cd *cd, const struct core_job *job)
 			 job->text);
 }
 
-static const char *object_name(uint8_t object)
-{
-	static const char *const names[] = { "", "cluster", "node", "volume", "vm", "job" };
-
-	return object < CL_ARRAY_LEN(names) ? names[object] : "";
-}
-
-static const char *object_state(uint8_t object, uint8_t state)
-{
-	switch (object) {
-	case CORE_OBJECT_NODE:
-		return core_node_state_name(state);
-	case CORE_OBJECT_VOLUME:
-		return core_volume_state_name(state);
-	case CORE_OBJECT_VM:
-		return core_vm_state_name(state);
-	default:
-		return "";
-	}
-}
-
 json_t *cd_view_trace(const struct cd *cd, const struct core_trace *trace)
 {
 	const struct core_state *st = cd_state(cd);
+	const struct core_cause *cause = &trace->cause;
 	char text[512];
 
 	core_trace_render(st, trace, text, sizeof(text));
 	return json_pack("{s:I s:I s:s s:s s:s s:s s:s s:s s:I s:I s:s}", "ts_ms",
 			 (json_int_t)trace->wall_ms, "seq", (json_int_t)trace->seq, "object",
-			 object_name(trace->object), "name", trace->name, "old",
-			 object_state(trace->object, trace->before), "new",
-			 object_state(trace->object, trace->after), "reason",
-			 trace->reason < CL_ARRAY_LEN(reason_names) ? reason_names[trace->reason] :
-								       "",
-			 "node", node_name(st, trace->node), "n1",
-			 (json_int_t)trace->n1, "n2", (json_int_t)trace->n2, "text", text);
+			 core_object_name(trace->object), "name", trace->name, "old",
+			 core_object_state_name(trace->object, trace->before), "new",
+			 core_object_state_name(trace->object, trace->after), "reason",
+			 cause->reason < CL_ARRAY_LEN(reason_names) ? reason_names[cause->reason] : "",
+			 "node", node_name(st, cause->node), "n1", (json_int_t)cause->n1, "n2",
+			 (json_int_t)cause->n2, "text", text);
 }
 
 json_t *cd_view_status(struct cd *cd)

@@ -84,6 +84,21 @@ enum core_proof {
 	CORE_PROOF_EMPTY,    /* it was never given anything that could write or run */
 };
 
+enum core_reason {
+	CORE_WHY_NONE = 0,
+#define CORE_WHY(name, text) CORE_WHY_##name,
+#include "clusterd/core/reasons.h"
+#undef CORE_WHY
+	CORE_WHY_COUNT,
+};
+
+/* A reason with what its text names: %n, %1 and %2. */
+struct core_cause {
+	uint8_t reason; /* enum core_reason */
+	uint8_t node;	/* node concerned, or 0 */
+	uint64_t n1, n2;
+};
+
 struct core_node {
 	uint8_t state; /* enum core_node_state */
 	uint8_t id;
@@ -98,7 +113,7 @@ struct core_node {
 	uint8_t proof;	/* enum core_proof, of the last incarnation that ended */
 	uint8_t fence_tries;
 	uint8_t fence_last; /* executor tried last */
-	uint8_t reason;	    /* enum core_reason */
+	struct core_cause cause; /* of its state */
 	uint64_t job; /* pause --drain, resume --failback */
 	char name[CL_NAME_MAX];
 	char address[CORE_ADDRESS_MAX];	   /* cluster network */
@@ -117,7 +132,7 @@ struct core_node {
 enum core_volume_state {
 	CORE_VOLUME_UNUSED = 0,
 	CORE_VOLUME_ADDING,	/* being formatted */
-	CORE_VOLUME_OFFLINE,	/* no owner; reason says why */
+	CORE_VOLUME_OFFLINE,	/* no owner; cause says why */
 	CORE_VOLUME_OPENING,	/* VOL_OWN is running at owner */
 	CORE_VOLUME_ACTIVE,
 	CORE_VOLUME_RELEASING,	/* planned move: owner is letting go */
@@ -130,7 +145,7 @@ struct core_volume {
 	uint8_t owner; /* node id or 0: who holds or may hold the mount */
 	uint8_t want;  /* planned move: node id */
 	uint8_t tries;
-	uint8_t reason;
+	struct core_cause cause; /* of its state */
 	bool force;  /* add: overwrite what is there */
 	bool fresh;  /* the next OWN follows a clean release */
 	bool undo;   /* RELEASING after a failed OWN, to be sure that it is not mounted */
@@ -155,7 +170,7 @@ enum core_vm_state {
 	CORE_VM_UNUSED = 0,
 	CORE_VM_CREATING,
 	CORE_VM_STOPPED,
-	CORE_VM_WAITING,  /* should run; reason says what it waits for */
+	CORE_VM_WAITING,  /* should run; cause says what it waits for */
 	CORE_VM_STARTING,
 	CORE_VM_RUNNING,
 	CORE_VM_STOPPING,
@@ -231,9 +246,7 @@ struct core_vm {
 	uint8_t home;  /* where a drain took it from, or 0 */
 	uint8_t prefer; /* vm start --node, or 0 */
 	uint8_t failures; /* in a row, without a minute of running between */
-	uint8_t reason; /* WAITING, FAILED, DRAINING: enum core_reason, for its node and number */
-	uint8_t reason_node;
-	uint64_t reason_number;
+	struct core_cause cause; /* of its state, or what it waits for */
 	uint8_t avoid; /* node where it failed last, or 0 */
 	bool again;    /* CREATING: the outcome of the last try is not known */
 	core_nodes copies; /* nodes where a process of this VM may exist.  No start while any is set */
@@ -331,23 +344,13 @@ struct core_result {
 
 /* ---- trace, jobs ---------------------------------------------------------------------------- */
 
-enum core_reason {
-	CORE_WHY_NONE = 0,
-#define CORE_WHY(name, text) CORE_WHY_##name,
-#include "clusterd/core/reasons.h"
-#undef CORE_WHY
-	CORE_WHY_COUNT,
-};
-
-/* One decision: object went from before to after because of reason (with numbers), at entry seq. */
+/* One decision: object went from before to after because of cause, at entry seq. */
 struct core_trace {
 	uint64_t seq;
 	uint64_t wall_ms; /* for people only: the proposer's clock */
-	uint64_t n1, n2;
+	struct core_cause cause;
 	uint8_t object; /* enum core_object */
 	uint8_t before, after;
-	uint8_t reason; /* enum core_reason */
-	uint8_t node;	/* node concerned, or 0 */
 	char name[CL_NAME_MAX]; /* of the object */
 };
 
@@ -527,8 +530,13 @@ const char *core_migration_phase_name(uint8_t phase);
 const char *core_effect_name(uint8_t kind);
 const char *core_command_name(uint8_t kind);
 const char *core_proof_name(uint8_t proof);
-const char *core_reason_text(uint8_t reason);
+const char *core_object_name(uint8_t object);
+/* The name of a node's, volume's or VM's state; of others "there" or "none". */
+const char *core_object_state_name(uint8_t object, uint8_t state);
 
+/* A cause in words, with node names where st is given; "" for no reason. */
+void core_cause_render(const struct core_state *st, const struct core_cause *cause, char *text,
+		       size_t cap_bytes);
 /* One line for a trace record, or the answer to "why": written to text with a NUL, cut if too long. */
 void core_trace_render(const struct core_state *st, const struct core_trace *trace, char *text,
 		       size_t cap_bytes);

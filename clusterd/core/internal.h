@@ -9,6 +9,12 @@
 #include "clusterd/core/timing.h"
 
 /* state.c */
+static inline struct core_cause core_cause(enum core_reason why, uint8_t node, uint64_t n1,
+					   uint64_t n2)
+{
+	return (struct core_cause){ .reason = (uint8_t)why, .node = node, .n1 = n1, .n2 = n2 };
+}
+
 void core_trace_add(struct core_state *st, enum core_object object, const char *name,
 		    uint8_t before, uint8_t after, enum core_reason why, uint8_t node, uint64_t n1,
 		    uint64_t n2);
@@ -17,9 +23,6 @@ uint64_t core_job_new(struct core_state *st, uint8_t command, enum core_object o
 void core_job_end(struct core_state *st, uint64_t *job, bool done, const char *text);
 void core_job_end_reason(struct core_state *st, uint64_t *job, bool done, enum core_reason why,
 			 uint8_t node, uint64_t n1, uint64_t n2);
-/* The reason in words, with node names where st is given. */
-void core_reason_render(const struct core_state *st, const struct core_trace *trace, char *text,
-			size_t cap_bytes);
 /* A member in good standing, which can carry out effects on VMs and volumes. */
 bool core_node_ok(const struct core_state *st, uint8_t id);
 bool core_node_up(const struct core_state *st, uint8_t id); /* ... and takes new VMs */

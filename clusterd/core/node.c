@@ -19,13 +19,13 @@
 void core_node_set(struct core_state *st, struct core_node *n, uint8_t state, enum core_reason why,
 		   uint8_t node, uint64_t n1, uint64_t n2)
 {
-	if (n->state == state && n->reason == why)
+	if (n->state == state && n->cause.reason == why)
 		return;
 	core_trace_add(st, CORE_OBJECT_NODE, n->name, n->state, state, why, node, n1, n2);
 	if (n->state != state)
 		n->since_ms = st->now_ms;
 	n->state = state;
-	n->reason = (uint8_t)why;
+	n->cause = core_cause(why, node, n1, n2);
 }
 
 /* Given up: from here on only a proof helps. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define SNAPSHOT_MAGIC	 0x53434648u /* "HFCS" */
-#define SNAPSHOT_VERSION 1u
+#define SNAPSHOT_VERSION 2u
 
 /* A number that indexes something: out of range makes the snapshot bad. */
 static void code_limit8(struct coder *c, uint8_t *v, uint8_t max)
@@ -31,6 +31,14 @@ static void code_limit16(struct coder *c, uint16_t *v, uint16_t max)
 	}
 }
 
+static void code_cause(struct coder *c, struct core_cause *cause)
+{
+	code_limit8(c, &cause->reason, CORE_WHY_COUNT - 1);
+	code_limit8(c, &cause->node, CL_NODES_MAX);
+	code_u64(c, &cause->n1);
+	code_u64(c, &cause->n2);
+}
+
 static void code_the_node(struct coder *c, struct core_node *n)
 {
 	code_limit8(c, &n->state, CORE_NODE_DOWN);
@@ -48,7 +56,7 @@ static void code_the_node(struct coder *c, struct core_node *n)
 	code_u8(c, &n->proof);
 	code_u8(c, &n->fence_tries);
 	code_limit8(c, &n->fence_last, CL_NODES_MAX);
-	code_limit8(c, &n->reason, CORE_WHY_COUNT - 1);
+	code_cause(c, &n->cause);
 	code_u64(c, &n->job);
 	CODE_STR(c, n->name);
 	CODE_STR(c, n->address);
@@ -72,7 +80,7 @@ static void code_volume(struct coder *c, struct core_volume *v)
 	code_limit8(c, &v->owner, CL_NODES_MAX);
 	code_limit8(c, &v->want, CL_NODES_MAX);
 	code_u8(c, &v->tries);
-	code_limit8(c, &v->reason, CORE_WHY_COUNT - 1);
+	code_cause(c, &v->cause);
 	code_bool(c, &v->force);
 	code_bool(c, &v->fresh);
 	code_bool(c, &v->undo);
@@ -128,9 +136,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_limit8(c, &vm->home, CL_NODES_MAX);
 	code_limit8(c, &vm->prefer, CL_NODES_MAX);
 	code_u8(c, &vm->failures);
-	code_limit8(c, &vm->reason, CORE_WHY_COUNT - 1);
-	code_limit8(c, &vm->reason_node, CL_NODES_MAX);
-	code_u64(c, &vm->reason_number);
+	code_cause(c, &vm->cause);
 	code_limit8(c, &vm->avoid, CL_NODES_MAX);
 	code_u16(c, &vm->copies);
 	code_u64(c, &vm->generation);
@@ -201,13 +207,10 @@ static void code_trace(struct coder *c, struct core_trace *t)
 {
 	code_u64(c, &t->seq);
 	code_u64(c, &t->wall_ms);
-	code_u64(c, &t->n1);
-	code_u64(c, &t->n2);
+	code_cause(c, &t->cause);
 	code_u8(c, &t->object);
 	code_u8(c, &t->before);
 	code_u8(c, &t->after);
-	code_limit8(c, &t->reason, CORE_WHY_COUNT - 1);
-	code_limit8(c, &t->node, CL_NODES_MAX);
 	CODE_STR(c, t->name);
 }
 

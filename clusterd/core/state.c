@@ -97,13 +97,10 @@ void core_trace_add(struct core_state *st, enum core_object object, const char *
 	st->trace_total++;
 	t->seq = st->applied_seq;
 	t->wall_ms = st->wall_ms;
-	t->n1 = n1;
-	t->n2 = n2;
 	t->object = (uint8_t)object;
 	t->before = before;
 	t->after = after;
-	t->reason = (uint8_t)why;
-	t->node = node;
+	t->cause = core_cause(why, node, n1, n2);
 	core_str_copy(t->name, sizeof(t->name), name);
 }
 
@@ -149,12 +146,12 @@ void core_job_end(struct core_state *st, uint64_t *job, bool done, const char *t
 void core_job_end_reason(struct core_state *st, uint64_t *job, bool done, enum core_reason why,
 			 uint8_t node, uint64_t n1, uint64_t n2)
 {
-	struct core_trace t = { .reason = (uint8_t)why, .node = node, .n1 = n1, .n2 = n2 };
+	struct core_cause cause = core_cause(why, node, n1, n2);
 	char text[CORE_TEXT_MAX];
 
 	if (!*job)
 		return;
-	core_reason_render(st, &t, text, sizeof(text));
+	core_cause_render(st, &cause, text, sizeof(text));
 	core_job_end(st, job, done, text);
 }
 

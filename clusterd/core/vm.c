@@ -26,14 +26,12 @@ void core_vm_set(struct core_state *st, struct core_vm *vm, uint8_t state, enum 
 	vm->since_ms = st->now_ms;
 	vm->changed_seq = st->applied_seq;
 	vm->state = state;
-	core_vm_why(vm, why, node, n1);
+	vm->cause = core_cause(why, node, n1, n2);
 }
 
 void core_vm_why(struct core_vm *vm, enum core_reason why, uint8_t node, uint64_t n1)
 {
-	vm->reason = (uint8_t)why;
-	vm->reason_node = node;
-	vm->reason_number = n1;
+	vm->cause = core_cause(why, node, n1, 0);
 }
 
 void core_vm_query(struct core_state *st, struct core_vm *vm, uint8_t node)
@@ -632,7 +630,7 @@ void core_vm_reconcile(struct core_state *st, uint16_t index)
 			break;
 		core_effects_drop_vm(st, index);
 		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, CORE_VM_UNUSED,
-			       vm->reason, vm->reason_node, 0, 0);
+			       vm->cause.reason, vm->cause.node, vm->cause.n1, vm->cause.n2);
 		core_job_end(st, &vm->job, true, "deleted");
 		memset(vm, 0, sizeof(*vm));
 		while (st->vm_count && st->vms[st->vm_count - 1].state == CORE_VM_UNUSED)

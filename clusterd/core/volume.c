@@ -17,13 +17,13 @@
 void core_volume_set(struct core_state *st, struct core_volume *v, uint8_t state,
 		     enum core_reason why, uint8_t node, uint64_t n1, uint64_t n2)
 {
-	if (v->state == state && v->reason == why)
+	if (v->state == state && v->cause.reason == why)
 		return;
 	core_trace_add(st, CORE_OBJECT_VOLUME, v->name, v->state, state, why, node, n1, n2);
 	if (v->state != state)
 		v->since_ms = st->now_ms;
 	v->state = state;
-	v->reason = (uint8_t)why;
+	v->cause = core_cause(why, node, n1, n2);
 }
 
 core_nodes core_volume_unproven(const struct core_state *st, const struct core_volume *v)

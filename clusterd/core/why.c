@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-const char *core_reason_text(uint8_t reason)
+static const char *reason_text(uint8_t reason)
 {
 	static const char *const texts[] = {
 		"",
@@ -34,12 +34,12 @@ static void add_node(struct core_text *t, const struct core_state *st, uint8_t n
 		core_text_u64(t, node);
 }
 
-static void add_reason(struct core_text *t, const struct core_state *st,
-		       const struct core_trace *trace)
+static void add_cause(struct core_text *t, const struct core_state *st,
+		      const struct core_cause *cause)
 {
 	const char *s;
 
-	for (s = core_reason_text(trace->reason); *s; s++) {
+	for (s = reason_text(cause->reason); *s; s++) {
 		char one[2] = { *s, '\0' };
 
 		if (*s != '%' || !s[1]) {
@@ -48,29 +48,29 @@ static void add_reason(struct core_text *t, const struct core_state *st,
 		}
 		s++;
 		if (*s == 'n')
-			add_node(t, st, trace->node);
+			add_node(t, st, cause->node);
 		else
-			add_number(t, *s == '1' ? trace->n1 : trace->n2);
+			add_number(t, *s == '1' ? cause->n1 : cause->n2);
 	}
 }
 
-void core_reason_render(const struct core_state *st, const struct core_trace *trace, char *text,
-			size_t cap_bytes)
+void core_cause_render(const struct core_state *st, const struct core_cause *cause, char *text,
+		       size_t cap_bytes)
 {
 	struct core_text t;
 
 	core_text_init(&t, text, cap_bytes);
-	add_reason(&t, st, trace);
+	add_cause(&t, st, cause);
 }
 
-static const char *object_name(uint8_t object)
+const char *core_object_name(uint8_t object)
 {
 	static const char *const names[] = { "?", "cluster", "node", "volume", "vm", "job" };
 
 	return object < CL_ARRAY_LEN(names) ? names[object] : "?";
 }
 
-static const char *state_name(uint8_t object, uint8_t state)
+const char *core_object_state_name(uint8_t object, uint8_t state)
 {
 	switch (object) {
 	case CORE_OBJECT_NODE:
@@ -83,20 +83,17 @@ static const char *state_name(uint8_t object, uint8_t state)
 	return state ? "there" : "none";
 }
 
-static void add_trace(struct core_text *t, const struct core_state *st,
-		      const struct core_trace *trace)
+/* "up -> lost: corosync lost it" */
+static void add_change(struct core_text *t, const struct core_state *st,
+		       const struct core_trace *trace)
 {
-	core_text_add(t, object_name(trace->object));
-	core_text_add(t, " ");
-	core_text_add(t, trace->name);
-	core_text_add(t, ": ");
 	if (trace->before != trace->after) {
-		core_text_add(t, state_name(trace->object, trace->before));
+		core_text_add(t, core_object_state_name(trace->object, trace->before));
 		core_text_add(t, " -> ");
 	}
-	core_text_add(t, state_name(trace->object, trace->after));
+	core_text_add(t, core_object_state_name(trace->object, trace->after));
 	core_text_add(t, ": ");
-	add_reason(t, st, trace);
+	add_cause(t, st, &trace->cause);
 }
 
 void core_trace_render(const struct core_state *st, const struct core_trace *trace, char *text,
@@ -105,17 +102,17 @@ void core_trace_render(const struct core_state *st, const struct core_trace *tra
 	struct core_text t;
 
 	core_text_init(&t, text, cap_bytes);
-	add_trace(&t, st, trace);
+	core_text_add(&t, core_object_name(trace->object));
+	core_text_add(&t, " ");
+	core_text_add(&t, trace->name);
+	core_text_add(&t, ": ");
+	add_change(&t, st, trace);
 }
 
 /* ---- why ------------------------------------------------------------------------------------ */
 
 static void why_vm(struct core_text *t, const struct core_state *st, const struct core_vm *vm)
 {
-	struct core_trace reason = { .reason = vm->reason,
-				     .node = vm->reason_node,
-				     .n1 = vm->reason_number };
-
 	core_text_add(t, "VM ");
 	core_text_add(t, vm->config.name);
 	core_text_add(t, " is ");
@@ -132,9 +129,9 @@ static void why_vm(struct core_text *t, const struct core_state *st, const struc
 	core_text_add(t, vm->run ? "; it should run" : "; it should not run");
 	core_text_add(t, "; generation ");
 	core_text_u64(t, vm->generation);
-	if (vm->reason) {
+	if (vm->cause.reason) {
 		core_text_add(t, ": ");
-		add_reason(t, st, &reason);
+		add_cause(t, st, &vm->cause);
 	}
 	core_text_add(t, ".\n");
 }
@@ -145,6 +142,10 @@ static void why_node(struct core_text *t, const struct core_state *st, const str
 	core_text_add(t, n->name);
 	core_text_add(t, " is ");
 	core_text_add(t, core_node_state_name(n->state));
+	if (n->cause.reason) {
+		core_text_add(t, ": ");
+		add_cause(t, st, &n->cause);
+	}
 	core_text_add(t, "; incarnation ");
 	core_text_u64(t, n->incarnation);
 	core_text_add(t, ", key ");
@@ -165,7 +166,11 @@ static void why_volume(struct core_text *t, const struct core_state *st, const s
 	core_text_add(t, v->name);
 	core_text_add(t, " is ");
 	core_text_add(t, core_volume_state_name(v->state));
-	core_text_add(t, v->owner ? ", owner " : ", without owner");
+	if (v->cause.reason) {
+		core_text_add(t, ": ");
+		add_cause(t, st, &v->cause);
+	}
+	core_text_add(t, v->owner ? "; owner " : "; without owner");
 	if (v->owner)
 		add_node(t, st, v->owner);
 	core_text_add(t, ", term ");
@@ -222,13 +227,7 @@ int core_why(const struct core_state *st, enum core_object object, const char *n
 		core_text_add(&t, "  entry ");
 		core_text_u64(&t, trace->seq);
 		core_text_add(&t, ": ");
-		if (trace->before != trace->after) {
-			core_text_add(&t, state_name(object, trace->before));
-			core_text_add(&t, " -> ");
-		}
-		core_text_add(&t, state_name(object, trace->after));
-		core_text_add(&t, ": ");
-		add_reason(&t, st, trace);
+		add_change(&t, st, trace);
 		core_text_add(&t, "\n");
 	}
 	return 0;

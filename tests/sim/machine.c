@@ -680,7 +680,7 @@ void sim_sink(void *arg, const struct replica_out *out)
 		break;
 	case REPLICA_TRACE:
 		/* The job's word to its operator: created. */
-		if (out->trace->object == CORE_OBJECT_VM && out->trace->reason == CORE_WHY_CREATED)
+		if (out->trace->object == CORE_OBJECT_VM && out->trace->cause.reason == CORE_WHY_CREATED)
 			sim.vm_acked[sim_vm_of(out->trace->name)] = true;
 		if (sim.opt.trace) {
 			core_trace_render(&n->r->st, out->trace, text, sizeof(text));

@@ -169,6 +169,14 @@ void sim_oracle_commit(uint8_t node)
 		return false;                                                                      \
 	} while (0)
 
+static const char *cause_text(const struct core_cause *cause)
+{
+	static char text[512];
+
+	core_cause_render(&sim.nodes[1].r->st, cause, text, sizeof(text));
+	return text;
+}
+
 bool sim_oracle_converged(bool say)
 {
 	const struct core_state *st = &sim.nodes[1].r->st;
@@ -191,12 +199,12 @@ bool sim_oracle_converged(bool say)
 	for (id = 1; id <= sim.count; id++)
 		if (st->nodes[id].state != CORE_NODE_UP)
 			WAITS("node %u is %s: %s", id, core_node_state_name(st->nodes[id].state),
-			      core_reason_text(st->nodes[id].reason));
+			      cause_text(&st->nodes[id].cause));
 	for (i = 0; i < st->volume_count; i++)
 		if (st->volumes[i].state != CORE_VOLUME_ACTIVE)
 			WAITS("volume %s is %s: %s", st->volumes[i].name,
 			      core_volume_state_name(st->volumes[i].state),
-			      core_reason_text(st->volumes[i].reason));
+			      cause_text(&st->volumes[i].cause));
 	for (i = 0; i < st->vm_count; i++) {
 		const struct core_vm *vm = &st->vms[i];
 		int index;
@@ -206,7 +214,7 @@ bool sim_oracle_converged(bool say)
 		index = sim_vm_of(vm->config.name);
 		if (vm->state != (vm->run ? CORE_VM_RUNNING : CORE_VM_STOPPED))
 			WAITS("VM %s is %s: %s", vm->config.name, core_vm_state_name(vm->state),
-			      core_reason_text(vm->reason));
+			      cause_text(&vm->cause));
 		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
 			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
 	}

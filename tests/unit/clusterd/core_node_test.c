@@ -3,10 +3,42 @@
 #include "tests/unit/clusterd/core_flow.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "tests/unit/unit.h"
 
 static uint8_t host;
+
+/* What `status` and `why` say, also after the state went through a snapshot. */
+static void why_is(const struct core_cause *cause, const char *text)
+{
+	static uint8_t bytes[1 << 20];
+	static struct core_state copy;
+	static char why[32768];
+	char seen[512];
+	long len = core_snapshot_encode(&st, bytes, sizeof(bytes));
+
+	core_cause_render(&st, cause, seen, sizeof(seen));
+	CU_ASSERT_STRING_EQUAL(seen, text);
+	CU_ASSERT_EQUAL_FATAL(core_snapshot_decode(&copy, bytes, (size_t)len), 0);
+	core_cause_render(&copy, &copy.nodes[host].cause, seen, sizeof(seen));
+	CU_ASSERT_STRING_EQUAL(seen, text);
+	CU_ASSERT_EQUAL(core_why(&st, CORE_OBJECT_NODE, st.nodes[host].name, why, sizeof(why)), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, text));
+}
+
+static void every_reason_is_rendered(void)
+{
+	flow_cluster();
+	for (unsigned reason = 1; reason < CORE_WHY_COUNT; reason++) {
+		struct core_cause cause = { .reason = (uint8_t)reason, .node = 2, .n1 = 7, .n2 = 8 };
+		char text[512];
+
+		core_cause_render(&st, &cause, text, sizeof(text));
+		CU_ASSERT_TRUE(text[0] && text[0] != '?');
+		CU_ASSERT_PTR_NULL(strchr(text, '%'));
+	}
+}
 
 static void lose_host(void)
 {
@@ -22,12 +54,17 @@ static void lose_host(void)
 static void proof_then_hold_then_start(void)
 {
 	uint64_t generation;
+	char text[128];
 
 	lose_host();
 	generation = flow_web()->generation;
 	flow_answer(CORE_FX_FENCE, 0, CL_DONE, 0);
 	flow_settle(CORE_FX_VM_START);
 	CU_ASSERT_EQUAL(st.nodes[host].proof, CORE_PROOF_PR);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_FENCED);
+	snprintf(text, sizeof(text), "fenced: proof on 1 LUNs; its VMs may start elsewhere in %u ms",
+		 st.timing.takeover_ms);
+	why_is(&st.nodes[host].cause, text);
 	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_WAITING);
 	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_START, 0));
 	flow_tick(st.timing.takeover_ms - 1);
@@ -109,4 +146,5 @@ static void silent_clusterd_disturbs_nothing(void)
 UNIT_MAIN("core node", { "proof, hold, start", proof_then_hold_then_start },
 	  { "no proof, no takeover", no_proof }, { "own reboot is proof", own_reboot_is_proof },
 	  { "same boot must reset", same_boot_must_reset },
-	  { "silent clusterd", silent_clusterd_disturbs_nothing })
+	  { "silent clusterd", silent_clusterd_disturbs_nothing },
+	  { "every reason is rendered", every_reason_is_rendered })
