@@ -12,7 +12,6 @@
  */
 #include "clusterd/daemon.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "clusterd/corosync_files_exec.h"
+#include "clusterd/field_jansson.h"
 #include "clusterd/join_gnutls.h"
 #include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
@@ -32,32 +32,6 @@
 #include "common/cl_tls.h"
 
 #define JOINS_MAX 4u
-
-static const char *text_of(const json_t *json, const char *key)
-{
-	const char *text = json_string_value(json_object_get(json, key));
-
-	return text ? text : "";
-}
-
-static void hex_encode(const void *data, size_t len_bytes, char *out)
-{
-	for (size_t i = 0; i < len_bytes; i++)
-		sprintf(out + 2 * i, "%02x", ((const uint8_t *)data)[i]);
-}
-
-static int hex_decode(const char *text, uint8_t *out, size_t len_bytes)
-{
-	unsigned byte;
-
-	if (strlen(text) != 2 * len_bytes || strspn(text, "0123456789abcdef") != 2 * len_bytes)
-		return -EBADMSG;
-	for (size_t i = 0; i < len_bytes; i++) {
-		sscanf(text + 2 * i, "%2x", &byte);
-		out[i] = (uint8_t)byte;
-	}
-	return 0;
-}
 
 /* ---- tokens --------------------------------------------------------------------------------- */
 
@@ -80,11 +54,11 @@ void cd_cluster_tokens_load(struct cd *cd)
 	json_array_foreach(list, i, entry) {
 		struct cd_token_record *t = &cd->tokens[n];
 
-		if (n == CD_TOKENS_MAX || hex_decode(text_of(entry, "sha256"), t->hash, 32) < 0)
+		if (n == CD_TOKENS_MAX || cd_hex_decode(cd_field_text(entry, "sha256"), t->hash, 32) < 0)
 			continue;
 		t->used = true;
 		t->expires_ms = json_integer_value(json_object_get(entry, "expires_ms"));
-		snprintf(t->node, sizeof(t->node), "%s", text_of(entry, "node"));
+		snprintf(t->node, sizeof(t->node), "%s", cd_field_text(entry, "node"));
 		n++;
 	}
 	json_decref(list);
@@ -100,7 +74,7 @@ static int tokens_save(const struct cd *cd)
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++) {
 		if (!cd->tokens[i].used)
 			continue;
-		hex_encode(cd->tokens[i].hash, 32, hex);
+		cd_hex_encode(cd->tokens[i].hash, 32, hex);
 		json_array_append_new(list, json_pack("{s:s s:I s:s}", "sha256", hex, "expires_ms",
 						      (json_int_t)cd->tokens[i].expires_ms, "node",
 						      cd->tokens[i].node));
@@ -143,7 +117,7 @@ void cd_cluster_token(struct cd *cd, struct cd_ipc_call *call, const json_t *req
 	struct cd_token_record *record = token_slot(cd);
 	CL_CLEANUP_FREE char *ca = NULL;
 	char path[CD_PATH_MAX], text[CD_TOKEN_TEXT_MAX];
-	const char *node = text_of(request, "name");
+	const char *node = cd_field_text(request, "name");
 	int rc;
 
 	if (node[0] && !cl_name_valid(node)) {
@@ -256,7 +230,7 @@ static char *member_answer(struct admit *admit)
 			 path, strerror(-rc));
 		return NULL;
 	}
-	hex_encode(authkey, len, hex);
+	cd_hex_encode(authkey, len, hex);
 	cd_uuid_text(admit->cd->self.uuid, uuid);
 	json = json_pack("{s:b s:i s:s s:s s:i s:s s:s s:s s:s s:O}", "ok", 1, "node",
 			 (int)admit->id, "cluster", admit->cd->self.cluster, "uuid", uuid,
@@ -348,21 +322,17 @@ static void admit_added(struct cd *cd, void *arg, int err, const struct core_ans
 
 static bool admit_parse(struct admit *admit)
 {
-	struct in6_addr bin;
-
 	admit->json = json_loads(admit->request, JSON_REJECT_DUPLICATES, NULL);
 	if (!json_is_object(admit->json) ||
 	    json_integer_value(json_object_get(admit->json, "version")) != 1 ||
-	    strcmp(text_of(admit->json, "cluster"), admit->cd->self.cluster) != 0 ||
-	    hex_decode(text_of(admit->json, "secret"), admit->secret, sizeof(admit->secret)) < 0 ||
-	    !cl_name_valid(text_of(admit->json, "name")) ||
-	    strlen(text_of(admit->json, "address")) >= CD_ADDRESS_MAX ||
-	    (inet_pton(AF_INET, text_of(admit->json, "address"), &bin) != 1 &&
-	     inet_pton(AF_INET6, text_of(admit->json, "address"), &bin) != 1))
+	    strcmp(cd_field_text(admit->json, "cluster"), admit->cd->self.cluster) != 0 ||
+	    cd_hex_decode(cd_field_text(admit->json, "secret"), admit->secret, sizeof(admit->secret)) < 0 ||
+	    !cl_name_valid(cd_field_text(admit->json, "name")) ||
+	    !cd_address_valid(cd_field_text(admit->json, "address")))
 		return false;
-	snprintf(admit->name, sizeof(admit->name), "%s", text_of(admit->json, "name"));
-	snprintf(admit->address, sizeof(admit->address), "%s", text_of(admit->json, "address"));
-	admit->csr = strdup(text_of(admit->json, "csr"));
+	snprintf(admit->name, sizeof(admit->name), "%s", cd_field_text(admit->json, "name"));
+	snprintf(admit->address, sizeof(admit->address), "%s", cd_field_text(admit->json, "address"));
+	admit->csr = strdup(cd_field_text(admit->json, "csr"));
 	return admit->csr != NULL;
 }
 

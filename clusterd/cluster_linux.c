@@ -8,13 +8,13 @@
  */
 #include "clusterd/daemon.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clusterd/corosync_files_exec.h"
+#include "clusterd/field_jansson.h"
 #include "clusterd/join_gnutls.h"
 #include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
@@ -32,13 +32,6 @@ struct setup_job {
 	int rc;
 	char error[1024];
 };
-
-static const char *text_of(const json_t *request, const char *key)
-{
-	const char *text = json_string_value(json_object_get(request, key));
-
-	return text ? text : "";
-}
 
 static struct setup_job *setup_job_new(struct cd *cd, struct cd_ipc_call *call)
 {
@@ -148,7 +141,7 @@ static void create_done(struct cd_job *base)
 
 void cd_cluster_create(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
 {
-	const char *name = text_of(request, "name");
+	const char *name = cd_field_text(request, "name");
 	json_int_t token_ms = json_integer_value(json_object_get(request, "token_ms"));
 	struct setup_job *job;
 
@@ -175,7 +168,7 @@ void cd_cluster_create(struct cd *cd, struct cd_ipc_call *call, const json_t *re
 	job->setup->self.token_ms = (uint32_t)token_ms;
 	job->rc = cd_setup_node_name(job->setup->self.name, job->error, sizeof(job->error));
 	if (job->rc == 0)
-		job->rc = cd_setup_address(text_of(request, "address"), job->setup->self.address,
+		job->rc = cd_setup_address(cd_field_text(request, "address"), job->setup->self.address,
 					   job->error, sizeof(job->error));
 	cd->busy_setup = true;
 	if (job->rc < 0)
@@ -186,35 +179,19 @@ void cd_cluster_create(struct cd *cd, struct cd_ipc_call *call, const json_t *re
 
 /* ---- join ----------------------------------------------------------------------------------- */
 
-static int hex_decode(const char *text, uint8_t *out, size_t len_bytes)
-{
-	unsigned byte;
-
-	if (strlen(text) != 2 * len_bytes || strspn(text, "0123456789abcdef") != 2 * len_bytes)
-		return -EBADMSG;
-	for (size_t i = 0; i < len_bytes; i++) {
-		sscanf(text + 2 * i, "%2x", &byte);
-		out[i] = (uint8_t)byte;
-	}
-	return 0;
-}
-
 static int answer_nodes(const json_t *answer, struct cd_conf *conf)
 {
 	const json_t *nodes = json_object_get(answer, "nodes"), *node;
-	struct in6_addr bin;
 	size_t i;
 
 	if (!json_array_size(nodes) || json_array_size(nodes) > CL_NODES_MAX)
 		return -EBADMSG;
 	json_array_foreach(nodes, i, node) {
-		const char *name = text_of(node, "name"), *address = text_of(node, "address");
+		const char *name = cd_field_text(node, "name"), *address = cd_field_text(node, "address");
 		json_int_t id = json_integer_value(json_object_get(node, "id"));
 
 		if (id < 1 || id > (json_int_t)CL_NODES_MAX || !cl_name_valid(name) ||
-		    strlen(address) >= CD_ADDRESS_MAX ||
-		    (inet_pton(AF_INET, address, &bin) != 1 &&
-		     inet_pton(AF_INET6, address, &bin) != 1))
+		    !cd_address_valid(address))
 			return -EBADMSG;
 		conf->nodes[i].id = (uint32_t)id;
 		conf->nodes[i].voter = json_is_true(json_object_get(node, "voter"));
@@ -234,18 +211,18 @@ static int answer_take(struct setup_job *job, const json_t *answer)
 
 	if (id < 1 || id > (json_int_t)CL_NODES_MAX || token_ms < CD_TOKEN_MS_MIN ||
 	    token_ms > CD_TOKEN_MS_MAX ||
-	    strcmp(text_of(answer, "cluster"), job->token.cluster) != 0 ||
-	    cd_uuid_parse(text_of(answer, "uuid"), setup->self.uuid) < 0 ||
-	    hex_decode(text_of(answer, "authkey"), setup->authkey, CD_AUTHKEY_BYTES) < 0)
+	    strcmp(cd_field_text(answer, "cluster"), job->token.cluster) != 0 ||
+	    cd_uuid_parse(cd_field_text(answer, "uuid"), setup->self.uuid) < 0 ||
+	    cd_hex_decode(cd_field_text(answer, "authkey"), setup->authkey, CD_AUTHKEY_BYTES) < 0)
 		return -EBADMSG;
 	setup->self.id = (uint32_t)id;
 	setup->self.token_ms = (uint32_t)token_ms;
 	snprintf(setup->conf.cluster, CL_NAME_MAX, "%s", job->token.cluster);
 	setup->conf.token_ms = setup->self.token_ms;
-	setup->ca_cert = strdup(text_of(answer, "ca"));
-	setup->node_cert = strdup(text_of(answer, "cert"));
-	if (text_of(answer, "ca_key")[0])
-		setup->ca_key = strdup(text_of(answer, "ca_key"));
+	setup->ca_cert = strdup(cd_field_text(answer, "ca"));
+	setup->node_cert = strdup(cd_field_text(answer, "cert"));
+	if (cd_field_text(answer, "ca_key")[0])
+		setup->ca_key = strdup(cd_field_text(answer, "ca_key"));
 	if (answer_nodes(answer, &setup->conf) < 0)
 		return -EBADMSG;
 	return cd_pki_check(setup->ca_cert, setup->node_cert, setup->node_key, setup->self.name);
@@ -266,8 +243,7 @@ static int join_ask(struct setup_job *job)
 			 strerror(-rc));
 		return rc;
 	}
-	for (unsigned i = 0; i < CD_TOKEN_SECRET_BYTES; i++)
-		sprintf(secret + 2 * i, "%02x", job->token.secret[i]);
+	cd_hex_encode(job->token.secret, CD_TOKEN_SECRET_BYTES, secret);
 	json = json_pack("{s:i s:s s:s s:s s:s s:s}", "version", 1, "cluster", job->token.cluster,
 			 "secret", secret, "name", setup->self.name, "address",
 			 setup->self.address, "csr", csr);
@@ -285,7 +261,7 @@ static int join_ask(struct setup_job *job)
 			snprintf(job->error, sizeof(job->error),
 				 "%s: its answer does not hold what a member needs", job->address);
 	} else {
-		const char *text = text_of(json, "error");
+		const char *text = cd_field_text(json, "error");
 
 		rc = -EACCES;
 		snprintf(job->error, sizeof(job->error), "%s refused: %.400s", job->address,
@@ -337,14 +313,12 @@ static void join_done(struct cd_job *base)
 
 void cd_cluster_join(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
 {
-	const char *address = text_of(request, "address");
+	const char *address = cd_field_text(request, "address");
 	struct setup_job *job;
-	struct in6_addr bin;
 
 	if (!setup_allowed(cd, call))
 		return;
-	if (strlen(address) >= CD_ADDRESS_MAX || (inet_pton(AF_INET, address, &bin) != 1 &&
-						  inet_pton(AF_INET6, address, &bin) != 1)) {
+	if (!cd_address_valid(address)) {
 		cd_ipc_reply_error(call, EINVAL, "'%.60s' is not a numeric IP address of a member",
 				   address);
 		return;
@@ -352,7 +326,7 @@ void cd_cluster_join(struct cd *cd, struct cd_ipc_call *call, const json_t *requ
 	job = setup_job_new(cd, call);
 	job->job = (struct cd_job){ .run = join_run, .done = join_done };
 	snprintf(job->address, sizeof(job->address), "%s", address);
-	if (cd_token_decode(text_of(request, "token"), &job->token) < 0) {
+	if (cd_token_decode(cd_field_text(request, "token"), &job->token) < 0) {
 		job->rc = -EBADMSG;
 		snprintf(job->error, sizeof(job->error),
 			 "the token is damaged or cut: expected the whole text that `clusterctl cluster"
@@ -361,7 +335,7 @@ void cd_cluster_join(struct cd *cd, struct cd_ipc_call *call, const json_t *requ
 	if (job->rc == 0)
 		job->rc = cd_setup_node_name(job->setup->self.name, job->error, sizeof(job->error));
 	if (job->rc == 0)
-		job->rc = cd_setup_address(text_of(request, "own_address"),
+		job->rc = cd_setup_address(cd_field_text(request, "own_address"),
 					   job->setup->self.address, job->error, sizeof(job->error));
 	snprintf(job->setup->self.cluster, CL_NAME_MAX, "%s", job->token.cluster);
 	cd->busy_setup = true;

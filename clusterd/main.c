@@ -235,7 +235,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc) {
-		usage(stderr);
+		fprintf(stderr, "clusterd: '%s' is not an option\n", argv[optind]);
 		return 2;
 	}
 	cl_log_init("clusterd", CL_LOG_INFO);

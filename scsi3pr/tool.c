@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
+
 enum {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
@@ -271,7 +273,7 @@ static const struct {
 	{ "clear", cmd_clear, true, false },
 };
 
-static void usage(FILE *out)
+static void usage(void)
 {
 	fputs("usage: scsi3pr [--json] [--timeout SECONDS] COMMAND [DEVICE] [OPTIONS]\n"
 	      "  list                                     SCSI disks of this node by LUN id\n"
@@ -290,7 +292,7 @@ static void usage(FILE *out)
 	      "iscsi://ADDRESS[:PORT]/IQN/LUN[?initiator=IQN]\n"
 	      "Exit status: 0 done, 1 failed, 2 usage, 3 reservation conflict, 4 outcome unknown,\n"
 	      "5 not supported, 6 the victim's key was absent (no proof)\n",
-	      out);
+	      stdout);
 }
 
 static int number(const char *text, int base, uint64_t max, uint64_t *ret_value)
@@ -302,7 +304,14 @@ static int number(const char *text, int base, uint64_t max, uint64_t *ret_value)
 	return errno || *end || end == text || text[0] == '-' || *ret_value > max ? -EINVAL : 0;
 }
 
-static int options_parse(int argc, char **argv, struct options *o)
+static int usage_error(json_t *result, const char *what, const char *seen)
+{
+	json_object_set_new(result, "error", json_sprintf("%s%s; try scsi3pr --help", what, seen));
+	return EXIT_USAGE;
+}
+
+/* 0 or EXIT_USAGE with the error in result. */
+static int options_parse(int argc, char **argv, struct options *o, json_t *result)
 {
 	static const struct option longs[] = {
 		{ "json", no_argument, NULL, 'j' },
@@ -314,12 +323,14 @@ static int options_parse(int argc, char **argv, struct options *o)
 		{ "no-aptpl", no_argument, NULL, 'n' },
 		{ "every-key", no_argument, NULL, 'e' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
 	uint64_t value = 0;
 	int c, ret = 0;
 
-	while (ret == 0 && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	opterr = 0;
+	while (ret == 0 && (c = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			o->json = true;
@@ -353,18 +364,24 @@ static int options_parse(int argc, char **argv, struct options *o)
 			o->every_key = true;
 			break;
 		case 'h':
-			usage(stdout);
+			usage();
+			exit(0);
+		case 'V':
+			printf("scsi3pr %s\n", PACKAGE_VERSION);
 			exit(0);
 		default:
-			return -EINVAL;
+			return usage_error(result,
+					   c == ':' ? "this option lacks its value: " :
+						      "there is no such option: ",
+					   argv[optind - 1]);
 		}
 		if (ret < 0)
-			fprintf(stderr,
-				"scsi3pr: '%s' is out of range; keys are hexadecimal, types "
-				"are 1 3 5 6 7 8\n",
-				optarg);
+			return usage_error(result,
+					   "a key is hexadecimal, a type one of 1 3 5 6 7 8, a"
+					   " time-out up to 3600 s; seen: ",
+					   optarg);
 	}
-	return ret;
+	return 0;
 }
 
 static int command_run(const char *name, const char *device, const struct options *o,
@@ -377,6 +394,8 @@ static int command_run(const char *name, const char *device, const struct option
 	for (size_t i = 0; i < CL_ARRAY_LEN(commands); i++) {
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
+		if (!device)
+			return usage_error(result, "no DEVICE for ", name);
 		if ((commands[i].needs_key && (!o->have_key || o->key == 0)) ||
 		    (commands[i].needs_victim && !o->have_victim)) {
 			json_object_set_new(
@@ -395,8 +414,18 @@ static int command_run(const char *name, const char *device, const struct option
 		scsi3pr_close(dev);
 		return ret;
 	}
-	json_object_set_new(result, "error", json_string("unknown command; try --help"));
-	return EXIT_USAGE;
+	return usage_error(result, "there is no such command: ", name);
+}
+
+static int run(int argc, char **argv, const struct options *o, json_t *result)
+{
+	if (!argc)
+		return usage_error(result, "no command", "");
+	if (strcmp(argv[0], "list") == 0 && argc == 1)
+		return list_luns(o, result);
+	if (argc > 2 || strcmp(argv[0], "list") == 0)
+		return usage_error(result, "one word too many: ", argv[argc - 1]);
+	return command_run(argv[0], argv[1], o, result);
 }
 
 int main(int argc, char **argv)
@@ -405,24 +434,14 @@ int main(int argc, char **argv)
 	json_t *result;
 	int status;
 
-	if (options_parse(argc, argv, &o) < 0) {
-		fprintf(stderr, "Try 'scsi3pr --help'.\n");
-		return EXIT_USAGE;
-	}
-	argc -= optind;
-	argv += optind;
+	for (int i = 1; i < argc; i++) /* an error in front of it is JSON, too */
+		o.json |= strcmp(argv[i], "--json") == 0;
 	result = json_object();
-	if (argc == 1 && strcmp(argv[0], "list") == 0) {
-		status = list_luns(&o, result);
-	} else if (argc == 2) {
-		status = command_run(argv[0], argv[1], &o, result);
-	} else {
-		usage(stderr);
-		json_decref(result);
-		return EXIT_USAGE;
-	}
+	status = options_parse(argc, argv, &o, result);
+	if (status == 0)
+		status = run(argc - optind, argv + optind, &o, result);
 	json_object_set_new(result, "ok", json_boolean(status == 0));
-	if (status != 0)
+	if (status != 0 && !o.json)
 		fprintf(stderr, "scsi3pr: %s\n",
 			json_string_value(json_object_get(result, "error")));
 	if (o.json) {

@@ -53,6 +53,34 @@ void ctl_progress(const struct ctl *ctl, const char *format, ...)
 void ctl_progress_end(const struct ctl *ctl);
 long ctl_now_ms(void);
 
+/* The command line is wrong: shows what, and the command's usage.  CTL_USAGE. (main.c) */
+int ctl_usage_error(const struct ctl *ctl, const char *what);
+
+/* ---- verbs.c: one function a command; an exit code ---- */
+int ctl_cluster_create(struct ctl *ctl);
+int ctl_cluster_token(struct ctl *ctl);
+int ctl_cluster_join(struct ctl *ctl);
+int ctl_cluster_status(struct ctl *ctl);
+int ctl_node_list(struct ctl *ctl);
+int ctl_node_pause(struct ctl *ctl);
+int ctl_node_resume(struct ctl *ctl);
+int ctl_node_confirm_dead(struct ctl *ctl);
+int ctl_lun_list(struct ctl *ctl);
+int ctl_volume_add(struct ctl *ctl);
+int ctl_volume_list(struct ctl *ctl);
+int ctl_volume_move(struct ctl *ctl);
+int ctl_vm_create(struct ctl *ctl);
+int ctl_vm_start(struct ctl *ctl);
+int ctl_vm_stop(struct ctl *ctl);
+int ctl_vm_migrate(struct ctl *ctl);
+int ctl_vm_cancel(struct ctl *ctl);
+int ctl_vm_list(struct ctl *ctl);
+int ctl_vm_show(struct ctl *ctl);
+int ctl_vm_console(struct ctl *ctl);
+int ctl_vm_delete(struct ctl *ctl);
+int ctl_events(struct ctl *ctl);
+int ctl_why(struct ctl *ctl);
+
 /* ---- show.c ---- */
 void ctl_show_status(const json_t *status);
 void ctl_show_nodes(const json_t *nodes);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * `vm-create`: a VM's configuration as a client gives it, checked field by field, then what it names on
+ * this node (kernel, initrd, bridges) in a worker.  Whether the cluster takes it is the core's to say.
+ */
+#include "clusterd/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clusterd/check_linux.h"
+#include "clusterd/pki_gnutls.h"
+
+static void copy(char *to, size_t cap_bytes, const char *from)
+{
+	snprintf(to, cap_bytes, "%s", from);
+}
+
+struct vm_create {
+	struct cd_job job;
+	struct cd *cd;
+	struct cd_ipc_call *call;
+	struct core_command *cmd;
+	int rc;
+	char error[1024];
+};
+
+static void vm_create_run(struct cd_job *job)
+{
+	struct vm_create *create = (struct vm_create *)job;
+	const struct core_vm_config *vm = &create->cmd->vm;
+
+	create->rc = cd_check_kernel(vm->kernel, create->error, sizeof(create->error));
+	if (create->rc == 0 && vm->initrd[0])
+		create->rc = cd_check_file(vm->initrd, "initrd", create->error,
+					   sizeof(create->error));
+	for (uint8_t i = 0; create->rc == 0 && i < vm->net_count; i++)
+		create->rc = cd_check_bridge(vm->nets[i].network, create->error,
+					     sizeof(create->error));
+}
+
+static void vm_create_done(struct cd_job *job)
+{
+	struct vm_create *create = (struct vm_create *)job;
+
+	if (create->rc < 0)
+		cd_ipc_reply_error(create->call, -create->rc, "%s", create->error);
+	else
+		cd_request_propose(create->cd, create->call, create->cmd);
+	free(create->cmd);
+	free(create);
+}
+
+/* 52:54:00 and three bytes that the VM's name and the net's number give. */
+static void mac_make(const struct cd *cd, const char *vm, unsigned index, uint8_t out[6])
+{
+	uint64_t hash = cl_hash64(index + 1, cd->self.uuid, sizeof(cd->self.uuid));
+
+	hash = cl_hash64(hash, vm, strlen(vm));
+	out[0] = 0x52;
+	out[1] = 0x54;
+	out[2] = 0x00;
+	out[3] = (uint8_t)(hash >> 16);
+	out[4] = (uint8_t)(hash >> 8);
+	out[5] = (uint8_t)hash;
+}
+
+static int mac_parse(const char *text, uint8_t out[6])
+{
+	unsigned b[6];
+	char end;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+		   &end) != 6 ||
+	    strlen(text) != 17 || b[0] & 1)
+		return -EINVAL;
+	for (unsigned i = 0; i < 6; i++)
+		out[i] = (uint8_t)b[i];
+	return 0;
+}
+
+static int vm_disks_read(const struct cd *cd, const json_t *request, struct core_command *cmd,
+			 char *error, size_t cap_bytes)
+{
+	const json_t *disks = json_object_get(request, "disks"), *disk;
+	size_t i;
+
+	if (json_array_size(disks) > CORE_DISKS_MAX) {
+		snprintf(error, cap_bytes, "%zu disks: allowed up to %u", json_array_size(disks),
+			 CORE_DISKS_MAX);
+		return -EINVAL;
+	}
+	json_array_foreach(disks, i, disk) {
+		const char *volume = cd_field_text(disk, "volume"), *path = cd_field_text(disk, "path");
+		json_int_t size = json_integer_value(json_object_get(disk, "size"));
+		struct core_disk *d = &cmd->vm.disks[i];
+
+		if (!cl_name_valid(volume) || !core_volume_find(cd_state(cd), volume, NULL)) {
+			snprintf(error, cap_bytes, "disk %zu: there is no volume '%.64s'", i, volume);
+			return -ENOENT;
+		}
+		if (!cd_check_path_valid(path)) {
+			snprintf(error, cap_bytes,
+				 "disk %zu: path '%.80s': allowed is a path below the volume without"
+				 " '..', up to %u bytes",
+				 i, path, CORE_PATH_MAX - 1);
+			return -EINVAL;
+		}
+		if (size < 0 || size % 4096 || size > (json_int_t)1 << 46) {
+			snprintf(error, cap_bytes,
+				 "disk %zu: size %lld: allowed are multiples of 4096 up to 64T", i,
+				 (long long)size);
+			return -EINVAL;
+		}
+		copy(d->path, sizeof(d->path), path);
+		d->size_bytes = (uint64_t)size;
+		copy(cmd->volume_names[i], CL_NAME_MAX, volume);
+		cmd->vm.disk_count++;
+	}
+	return 0;
+}
+
+static int vm_nets_read(const struct cd *cd, const json_t *request, struct core_command *cmd,
+			char *error, size_t cap_bytes)
+{
+	const json_t *nets = json_object_get(request, "nets"), *net;
+	size_t i;
+
+	if (json_array_size(nets) > CORE_NETS_MAX) {
+		snprintf(error, cap_bytes, "%zu nets: allowed up to %u", json_array_size(nets),
+			 CORE_NETS_MAX);
+		return -EINVAL;
+	}
+	json_array_foreach(nets, i, net) {
+		const char *name = cd_field_text(net, "switch"), *mac = cd_field_text(net, "mac");
+		struct core_net *n = &cmd->vm.nets[i];
+
+		if (!cl_name_valid(name) || strlen(name) > 15) {
+			snprintf(error, cap_bytes,
+				 "net %zu: switch '%.64s': expected the name of a bridge, up to 15"
+				 " bytes",
+				 i, name);
+			return -EINVAL;
+		}
+		if (mac[0] && mac_parse(mac, n->mac) < 0) {
+			snprintf(error, cap_bytes,
+				 "net %zu: mac '%.40s': expected six hex bytes as 52:54:00:12:34:56,"
+				 " not a group address",
+				 i, mac);
+			return -EINVAL;
+		}
+		if (!mac[0])
+			mac_make(cd, cmd->vm.name, (unsigned)i, n->mac);
+		copy(n->network, sizeof(n->network), name);
+		cmd->vm.net_count++;
+	}
+	return 0;
+}
+
+static int vm_config_read(const struct cd *cd, const json_t *request, struct core_command *cmd,
+			  char *error, size_t cap_bytes)
+{
+	json_int_t memory = json_integer_value(json_object_get(request, "memory_mib"));
+	json_int_t cpus = json_integer_value(json_object_get(request, "cpus"));
+	const char *kernel = cd_field_text(request, "kernel"), *initrd = cd_field_text(request, "initrd");
+	const char *append = cd_field_text(request, "append");
+	int rc;
+
+	if (memory < 64 || memory > 1 << 20) {
+		snprintf(error, cap_bytes, "memory %lld MiB: allowed 64 MiB to 1 TiB",
+			 (long long)memory);
+		return -EINVAL;
+	}
+	if (cpus < 1 || cpus > 4) {
+		snprintf(error, cap_bytes, "cpus %lld: allowed 1 to 4", (long long)cpus);
+		return -EINVAL;
+	}
+	if (kernel[0] != '/' || strlen(kernel) >= CORE_PATH_MAX ||
+	    (initrd[0] && (initrd[0] != '/' || strlen(initrd) >= CORE_PATH_MAX))) {
+		snprintf(error, cap_bytes,
+			 "kernel and initrd: expected absolute paths of up to %u bytes",
+			 CORE_PATH_MAX - 1);
+		return -EINVAL;
+	}
+	if (strlen(append) >= CORE_APPEND_MAX) {
+		snprintf(error, cap_bytes, "append: %zu bytes: allowed up to %u", strlen(append),
+			 CORE_APPEND_MAX - 1);
+		return -EINVAL;
+	}
+	cmd->vm.memory_mib = (uint32_t)memory;
+	cmd->vm.cpus = (uint16_t)cpus;
+	copy(cmd->vm.kernel, sizeof(cmd->vm.kernel), kernel);
+	copy(cmd->vm.initrd, sizeof(cmd->vm.initrd), initrd);
+	copy(cmd->vm.append, sizeof(cmd->vm.append), append);
+	cd_pki_random(cmd->vm.uuid, sizeof(cmd->vm.uuid));
+	rc = vm_disks_read(cd, request, cmd, error, cap_bytes);
+	return rc < 0 ? rc : vm_nets_read(cd, request, cmd, error, cap_bytes);
+}
+
+void cd_request_vm_create(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
+{
+	const char *name = cd_request_name(call, request, "name");
+	struct vm_create *create;
+	int rc;
+
+	if (!name)
+		return;
+	if (core_vm_find(cd_state(cd), name, NULL)) {
+		cd_ipc_reply_error(call, EEXIST, "VM %s exists already", name);
+		return;
+	}
+	create = calloc(1, sizeof(*create));
+	if (!create)
+		abort();
+	create->job = (struct cd_job){ .run = vm_create_run, .done = vm_create_done };
+	create->cd = cd;
+	create->call = call;
+	create->cmd = cd_request_command(CORE_CMD_VM_CREATE);
+	copy(create->cmd->name, sizeof(create->cmd->name), name);
+	copy(create->cmd->vm.name, sizeof(create->cmd->vm.name), name);
+	rc = vm_config_read(cd, request, create->cmd, create->error, sizeof(create->error));
+	if (rc < 0) {
+		cd_ipc_reply_error(call, -rc, "%s", create->error);
+		free(create->cmd);
+		free(create);
+		return;
+	}
+	cd_pool_submit(cd->work, &create->job);
+}
