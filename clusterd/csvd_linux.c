@@ -201,10 +201,11 @@ static void notice_run(void *arg)
 			json_incref(json_object_get(notice->status, "volumes"));
 	} else if (notice->event) {
 		const char *volume = json_string_value(json_object_get(notice->event, "volume"));
+		const char *name = json_string_value(json_object_get(notice->event, "event"));
 		const char *state = json_string_value(json_object_get(notice->event, "state"));
 		const char *reason = json_string_value(json_object_get(notice->event, "reason"));
 
-		cd_drive_note(cd, "local", volume ? volume : "csvd", "", state ? state : "",
+		cd_drive_note(cd, "local", volume ? volume : "csvd", "", state ? state : name,
 			      reason ? reason : "");
 	} else {
 		cl_warning("%s", notice->text);
@@ -257,7 +258,8 @@ static void csvd_listen(struct cd *cd)
 			status_ask(cd, client);
 			continue;
 		}
-		if (name && strcmp(name, "volume-state") == 0) {
+		if (name && (strcmp(name, "volume-state") == 0 ||
+			     strcmp(name, "recall-unanswered") == 0)) {
 			notice_post(cd, false, event, NULL, NULL);
 			status_ask(cd, client);
 		} else {

@@ -287,6 +287,34 @@ static void owner_changed(void *arg, const char *trouble)
 		cl_notice("volume %s: grace is over", v->name);
 }
 
+static void owner_unanswered(void *arg, uint32_t nodes, struct csv_fh fh)
+{
+	struct csv_vol *v = arg;
+	json_t *list = json_array();
+	char names[CSVD_TEXT] = "", text[CSVD_TEXT + 96];
+	size_t at = 0;
+
+	pthread_mutex_lock(&v->d->lock);
+	for (uint32_t n = 1; n <= CL_NODES_MAX; n++) {
+		if (!(nodes & 1u << (n - 1)))
+			continue;
+		json_array_append_new(list, json_integer((json_int_t)n));
+		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", at ? ", " : "",
+				       v->d->members[n - 1].name);
+	}
+	pthread_mutex_unlock(&v->d->lock);
+	snprintf(text, sizeof(text), "%s did not return a layout of inode %llx; an operation failed",
+		 names, (unsigned long long)fh.ino);
+	cl_warning("volume %s: %s", v->name, text);
+	if (v->d->ctl)
+		cl_ctl_event(v->d->ctl, json_pack("{s:s,s:s,s:o,s:I,s:s}", "event",
+						  "recall-unanswered", "volume", v->name, "nodes",
+						  list, "inode", (json_int_t)fh.ino, "reason",
+						  text));
+	else
+		json_decref(list);
+}
+
 int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, char *error)
 {
 	struct csv_owner_config *c;
@@ -323,6 +351,7 @@ int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, cha
 	c->members = members;
 	c->fresh = fresh;
 	c->changed = owner_changed;
+	c->unanswered = owner_unanswered;
 	c->arg = v;
 	rc = csv_owner_start(c, &o, error);
 	free(c);

@@ -128,7 +128,6 @@ struct target {
 	uint64_t link;
 	char address[CSVD_ADDRESS];
 	char name[CL_NAME_MAX];
-	uint64_t epoch;
 };
 
 static void target_get(struct csv_vol *v, struct target *t)
@@ -142,7 +141,8 @@ static void target_get(struct csv_vol *v, struct target *t)
 static int remote_connect(struct csv_vol *v, const struct target *t, uint32_t flags,
 			  struct cl_tls **ret_tls, const char **ret_why)
 {
-	struct csv_rpc_hdr h = {.kind = CSV_RPC_REQUEST, .op = CSV_OP_HELLO, .term = t->term};
+	struct csv_rpc_hdr h = {.kind = CSV_RPC_REQUEST, .op = CSV_OP_HELLO, .key = v->prkey,
+				.term = t->term};
 	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(1, sizeof(*m));
 	struct cl_tls *tls = NULL;
 	char name[CL_NAME_MAX];
@@ -151,7 +151,6 @@ static int remote_connect(struct csv_vol *v, const struct target *t, uint32_t fl
 	*ret_why = "the owner cannot be reached";
 	pthread_mutex_lock(&v->d->lock);
 	memcpy(name, v->d->members[t->owner - 1].name, sizeof(name));
-	h.epoch = v->d->epoch;
 	m->node = v->d->node;
 	pthread_mutex_unlock(&v->d->lock);
 	fd = cl_tcp_connect(t->address, CSV_RPC_PORT, CONNECT_MS);
@@ -238,7 +237,7 @@ static int slot_call(struct csv_vol *v, unsigned slot, const struct target *t, e
 	struct csv_rpc_hdr h = {.kind = CSV_RPC_REQUEST,
 				.op = op,
 				.term = t->term,
-				.epoch = v->d->epoch,
+				.key = v->prkey,
 				.slot = slot,
 				.flags = flags,
 				.seq = s->seq};
@@ -432,8 +431,8 @@ static int link_connect(struct csv_vol *v, const struct target *t, const char **
 		*ret_why = "this node does not own it yet";
 		pthread_rwlock_rdlock(&v->owner_lock);
 		if (v->owner)
-			status = csv_owner_hello(v->owner, v->d->node, v->d->instance, t->term,
-						 &sink, &active);
+			status = csv_owner_hello(v->owner, v->d->node, v->d->instance, v->prkey,
+						 t->term, &sink, &active);
 		pthread_rwlock_unlock(&v->owner_lock);
 		return status ? -EAGAIN : 0;
 	}

@@ -252,11 +252,11 @@ uint32_t csv_layout_recall_begin(struct csv_layouts *t, struct csv_fh fh, enum c
 	return tell;
 }
 
-bool csv_layout_recall_pending(const struct csv_layouts *t, struct csv_fh fh, uint32_t except)
+uint32_t csv_layout_awaited(const struct csv_layouts *t, struct csv_fh fh, uint32_t except)
 {
 	const struct csv_lfile *f = csv_layout_find(t, fh);
 
-	return f && (f->recalled & ~(except ? csv_node_bit(except) : 0u));
+	return f ? f->recalled & ~(except ? csv_node_bit(except) : 0u) : 0;
 }
 
 bool csv_layout_recall_end(struct csv_layouts *t, struct csv_fh fh, uint64_t now_ms, bool quiet)

@@ -118,8 +118,8 @@ enum csv_recall_scope {
  */
 uint32_t csv_layout_recall_begin(struct csv_layouts *t, struct csv_fh fh, enum csv_recall_scope s,
 				 uint32_t except, uint64_t *ret_seq);
-/* True while a return is awaited from a node other than except. */
-bool csv_layout_recall_pending(const struct csv_layouts *t, struct csv_fh fh, uint32_t except);
+/* Bit mask of the nodes other than except whose return is awaited; 0: the recall is complete. */
+uint32_t csv_layout_awaited(const struct csv_layouts *t, struct csv_fh fh, uint32_t except);
 /* True if the last user went meanwhile and the file, an orphan, is to be deleted now. */
 bool csv_layout_recall_end(struct csv_layouts *t, struct csv_fh fh, uint64_t now_ms, bool quiet);
 /*

@@ -38,6 +38,9 @@ struct csv_owner_config {
 	bool fresh;	  /* the record must say RELEASED */
 	/* Any thread. Grace ended; or the volume can no longer be served: text. */
 	void (*changed)(void *arg, const char *trouble);
+	/* Any thread: bit n-1: node n did not return a layout in time, and an operation failed for it. */
+	void (*unanswered)(void *arg, uint32_t nodes, struct csv_fh fh);
+	uint32_t recall_ms; /* how long a return is waited for; 0: OWNER_RECALL_MS */
 	void *arg;
 };
 
@@ -68,16 +71,20 @@ struct csv_recall_sink {
 
 /*
  * A client (re)connects.  With sink it is its recall connection, which starts the session; without it must
- * match the session.  CSV_STATUS_MOVED if this is not the term's owner. *ret_active as CSV_OP_PING.
+ * match the session.  CSV_STATUS_MOVED if this is not the term's owner; -EACCES: key is one that
+ * csv_owner_member_gone() gave up. *ret_active as CSV_OP_PING.
  */
-int32_t csv_owner_hello(struct csv_owner *owner, uint32_t node, uint64_t instance, uint64_t term,
-			const struct csv_recall_sink *sink, bool *ret_active);
+int32_t csv_owner_hello(struct csv_owner *owner, uint32_t node, uint64_t instance, uint64_t key,
+			uint64_t term, const struct csv_recall_sink *sink, bool *ret_active);
 /* The recall connection went; sink_arg names it. */
 void csv_owner_goodbye(struct csv_owner *owner, uint32_t node, const void *sink_arg);
 /* Reply of a recall. */
 void csv_owner_returned(struct csv_owner *owner, uint32_t node, struct csv_fh fh, uint64_t seq,
 			uint32_t flags);
-/* Fenced with proof. */
+/*
+ * Fenced with proof.  A csvd that outlived it is not let in again, also not to write through the owner: the
+ * node comes back with the key of its next incarnation.
+ */
 void csv_owner_member_gone(struct csv_owner *owner, uint32_t node);
 
 struct csv_peer {

@@ -184,6 +184,8 @@ int csv_owner_start(const struct csv_owner_config *config, struct csv_owner **re
 	if (!o)
 		return -ENOMEM;
 	o->config = *config;
+	if (!o->config.recall_ms)
+		o->config.recall_ms = OWNER_RECALL_MS;
 	o->files = calloc(OWNER_FILES_MAX, sizeof(*o->files));
 	pthread_mutex_init(&o->lun_lock, NULL);
 	pthread_mutex_init(&o->ns_lock, NULL);
@@ -434,15 +436,21 @@ static void gone_add(void *arg, struct csv_fh fh)
 		g->fh[g->n++] = fh;
 }
 
-int32_t csv_owner_hello(struct csv_owner *o, uint32_t node, uint64_t instance, uint64_t term,
-			const struct csv_recall_sink *sink, bool *ret_active)
+int32_t csv_owner_hello(struct csv_owner *o, uint32_t node, uint64_t instance, uint64_t key,
+			uint64_t term, const struct csv_recall_sink *sink, bool *ret_active)
 {
 	struct csv_osession *s;
 	int32_t status = 0;
+	bool gone;
 
 	if (node < 1 || node > CL_NODES_MAX)
 		return -EINVAL;
 	s = &o->sessions[node - 1];
+	pthread_mutex_lock(&o->lock);
+	gone = s->gone && key == s->key;
+	pthread_mutex_unlock(&o->lock);
+	if (gone)
+		return -EACCES;
 	if (sink && client_note(o, node))
 		return CSV_STATUS_MOVED;
 	pthread_mutex_lock(&o->lock);
@@ -452,6 +460,8 @@ int32_t csv_owner_hello(struct csv_owner *o, uint32_t node, uint64_t instance, u
 		status = CSV_STATUS_MOVED;
 	if (!status && sink) {
 		s->instance = instance;
+		s->key = key;
+		s->gone = false;
 		s->up = true;
 		s->reclaimed = false;
 		csv_replay_client(&o->replay, node, instance);
@@ -534,6 +544,7 @@ void csv_owner_member_gone(struct csv_owner *o, uint32_t node)
 	pthread_mutex_lock(&o->lock);
 	csv_layout_node_gone(&o->layouts, node, gone_add, &gone);
 	o->sessions[node - 1].up = false;
+	o->sessions[node - 1].gone = true;
 	end = o->mode == OWNER_GRACE && o->awaited && !(o->awaited &= ~csv_node_bit(node));
 	pthread_cond_broadcast(&o->cond);
 	pthread_mutex_unlock(&o->lock);
@@ -553,8 +564,9 @@ void csv_owner_member_gone(struct csv_owner *o, uint32_t node)
 int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scope scope,
 		     uint32_t except, uint32_t flags)
 {
+	const uint32_t ms = o->config.recall_ms;
+	uint32_t tell, missing = 0;
 	struct timespec until;
-	uint32_t tell;
 	uint64_t seq;
 	int rc = 0;
 
@@ -563,18 +575,24 @@ int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scop
 	pthread_mutex_unlock(&o->lock);
 	recall_send(o, tell, fh, seq, flags);
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += OWNER_RECALL_MS / 1000;
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000l;
+	if (until.tv_nsec >= 1000000000l) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000l;
+	}
 	pthread_mutex_lock(&o->lock);
-	while (!rc && csv_layout_recall_pending(&o->layouts, fh, except)) {
+	while (!rc && csv_layout_awaited(&o->layouts, fh, except)) {
 		if (o->abandoned)
 			rc = -ESHUTDOWN;
 		else
 			rc = -pthread_cond_timedwait(&o->cond, &o->lock, &until);
 	}
-	pthread_mutex_unlock(&o->lock);
 	if (rc == -ETIMEDOUT)
-		cl_warning("volume %s: a layout of inode %llx was not returned within %d ms",
-			   o->config.volume, (unsigned long long)fh.ino, OWNER_RECALL_MS);
+		missing = csv_layout_awaited(&o->layouts, fh, except);
+	pthread_mutex_unlock(&o->lock);
+	if (missing)
+		o->config.unanswered(o->config.arg, missing, fh);
 	return rc;
 }
 

@@ -28,6 +28,8 @@ struct csv_ofile {
 
 struct csv_osession {
 	uint64_t instance;
+	uint64_t key; /* the client's; 0 before its first session */
+	bool gone;    /* fenced while it had that key */
 	struct csv_recall_sink sink; /* send NULL: not connected; under send_lock */
 	pthread_mutex_t send_lock;
 	bool up;	/* under owner->lock: session begun */

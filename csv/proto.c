@@ -298,7 +298,7 @@ long csv_rpc_encode(struct csv_rpc_hdr *hdr, const struct csv_rpc_msg *msg, void
 	cl_write_u16(&w, (uint16_t)hdr->op);
 	cl_write_u32(&w, hdr->body_bytes);
 	cl_write_u32(&w, (uint32_t)hdr->status);
-	cl_write_u64(&w, hdr->epoch);
+	cl_write_u64(&w, hdr->key);
 	cl_write_u64(&w, hdr->term);
 	cl_write_u32(&w, hdr->slot);
 	cl_write_u32(&w, hdr->flags);
@@ -321,7 +321,7 @@ int csv_rpc_header_decode(const void *buf, struct csv_rpc_hdr *ret_hdr)
 	h.op = cl_read_u16(&r);
 	h.body_bytes = cl_read_u32(&r);
 	h.status = (int32_t)cl_read_u32(&r);
-	h.epoch = cl_read_u64(&r);
+	h.key = cl_read_u64(&r);
 	h.term = cl_read_u64(&r);
 	h.slot = cl_read_u32(&r);
 	h.flags = cl_read_u32(&r);

@@ -92,7 +92,7 @@ struct csv_rpc_hdr {
 	enum csv_rpc_op op;
 	uint32_t body_bytes;
 	int32_t status;
-	uint64_t epoch;
+	uint64_t key; /* HELLO: the reservation key that the client registered */
 	uint64_t term;
 	uint32_t slot;
 	uint32_t flags;

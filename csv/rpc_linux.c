@@ -142,7 +142,7 @@ static int32_t hello(struct conn *c, const struct csv_rpc_hdr *h, const struct c
 	c->term = h->term;
 	pthread_rwlock_rdlock(&c->vol->owner_lock);
 	if (c->vol->owner)
-		status = csv_owner_hello(c->vol->owner, m->node, m->generation, h->term,
+		status = csv_owner_hello(c->vol->owner, m->node, m->generation, h->key, h->term,
 					 *ret_recall ? &sink : NULL, &active);
 	pthread_rwlock_unlock(&c->vol->owner_lock);
 	r->flags = active;

@@ -27,12 +27,13 @@
 static struct csv_owner *owner;
 static struct csv_owner_config config = {.volume = "v1", .node = 1, .prkey = 7, .members = 3};
 static struct csv_rpc_msg m, r;
-static uint64_t seqs[3], term = 1;
+static uint64_t seqs[3], keys[3] = {0, 7, 8}, term = 1;
 static void *buf;
 static unsigned recalls[3];
 static struct csv_fh recalled_fh;
 static uint64_t recalled_seq;
 static bool answers = true;
+static uint32_t unanswered_by;
 
 struct recall {
 	uint32_t node;
@@ -70,6 +71,12 @@ static void on_change(void *arg, const char *trouble)
 		printf("owner: %s\n", trouble);
 }
 
+static void on_unanswered(void *arg, uint32_t nodes, struct csv_fh fh)
+{
+	if (csv_fh_equal(fh, recalled_fh))
+		unanswered_by = nodes;
+}
+
 static int32_t ask_as(uint32_t node, enum csv_rpc_op op, uint64_t seq, uint32_t hdr_flags)
 {
 	struct csv_rpc_hdr h = {.kind = CSV_RPC_REQUEST, .op = op, .term = term, .slot = 1, .seq = seq,
@@ -97,7 +104,7 @@ static int32_t greet(uint32_t node)
 	struct csv_recall_sink sink = {on_recall, (void *)(uintptr_t)node};
 	bool active;
 
-	return csv_owner_hello(owner, node, 100 + node, term, &sink, &active);
+	return csv_owner_hello(owner, node, 100 + node, keys[node], term, &sink, &active);
 }
 
 static int start(bool fresh)
@@ -108,6 +115,8 @@ static int start(bool fresh)
 	config.term = term;
 	config.fresh = fresh;
 	config.changed = on_change;
+	config.unanswered = on_unanswered;
+	config.recall_ms = 200;
 	rc = csv_owner_start(&config, &owner, error);
 	if (rc)
 		printf("start: %s: %s\n", strerror(-rc), error);
@@ -189,6 +198,30 @@ static int layouts(struct csv_fh fh)
 	m.attr.size = 2u << 20;
 	CHECK(ask(1, CSV_OP_SETATTR) == 0 && r.attr.size == 2u << 20);
 	CHECK(recalls[2] == before + 1);
+	return 0;
+}
+
+/* A client that does not return: the operation fails and is told of; fenced, it is done without. */
+static int deserted(struct csv_fh fh)
+{
+	msg(fh, "");
+	m.flags = CSV_LAYOUT_RW;
+	while (ask(2, CSV_OP_LAYOUTGET) == CSV_STATUS_RECALL)
+		usleep(50000);
+	answers = false;
+	m.flags = CSV_SET_SIZE;
+	m.attr.size = 1u << 20;
+	CHECK(ask(1, CSV_OP_SETATTR) == -ETIMEDOUT);
+	CHECK(unanswered_by == 1u << 1);
+	csv_owner_member_gone(owner, 2);
+	CHECK(ask(1, CSV_OP_SETATTR) == 0 && r.attr.size == 1u << 20);
+	answers = true;
+	/* Its csvd lives on; its key does not. The next incarnation is let in. */
+	CHECK(ask(2, CSV_OP_PING) == CSV_STATUS_MOVED);
+	CHECK(greet(2) == -EACCES);
+	keys[2]++;
+	CHECK(greet(2) == 0 && ask(2, CSV_OP_RECLAIM_DONE) == 0);
+	CHECK(ask(2, CSV_OP_OPEN) == 0);
 	return 0;
 }
 
@@ -319,7 +352,8 @@ int main(void)
 		goto out;
 	}
 	bad = start(true) ? 1
-			  : name_space() || image_make(&fh) || layouts(fh) || exclusive(fh) || takeover(fh);
+			  : name_space() || image_make(&fh) || layouts(fh) ||
+				    deserted(fh) || exclusive(fh) || takeover(fh);
 	printf("%s\n", bad ? "FAIL" : "ok");
 out:
 	snprintf(command, sizeof(command), "losetup -d %s 2>/dev/null", config.data_device);

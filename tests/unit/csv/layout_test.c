@@ -34,12 +34,12 @@ static void one_writer_or_readers(void)
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 2, false, 0, &seq), CSV_GRANT_OK);
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 1, true, 0, &seq), CSV_GRANT_CONFLICT);
 	CU_ASSERT_EQUAL(csv_layout_recall_begin(&t, A, CSV_RECALL_ALL, 1, &rseq), csv_node_bit(2));
-	CU_ASSERT_TRUE(csv_layout_recall_pending(&t, A, 1));
+	CU_ASSERT_NOT_EQUAL(csv_layout_awaited(&t, A, 1), 0);
 	/* Nothing is granted while it runs, not even to who holds it. */
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 1, true, 0, &seq), CSV_GRANT_RECALLING);
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 2, false, 0, &seq), CSV_GRANT_RECALLING);
 	CU_ASSERT_EQUAL(csv_layout_returned(&t, A, 2, rseq), 0);
-	CU_ASSERT_FALSE(csv_layout_recall_pending(&t, A, 1));
+	CU_ASSERT_EQUAL(csv_layout_awaited(&t, A, 1), 0);
 	csv_layout_recall_end(&t, A, 1000, true);
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 1, true, 1001, &seq), CSV_GRANT_OK);
 	/* Who lost it does not take it back at once. */
@@ -133,9 +133,9 @@ static void sessions(void)
 	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 1, "vm", 2, true, &seq), -ESTALE);
 	/* Fenced: its layout and its recalls are no more. */
 	csv_layout_recall_begin(&t, A, CSV_RECALL_ALL, 0, &rseq);
-	CU_ASSERT_TRUE(csv_layout_recall_pending(&t, A, 0));
+	CU_ASSERT_NOT_EQUAL(csv_layout_awaited(&t, A, 0), 0);
 	csv_layout_node_gone(&t, 2, on_orphan, NULL);
-	CU_ASSERT_FALSE(csv_layout_recall_pending(&t, A, 0));
+	CU_ASSERT_EQUAL(csv_layout_awaited(&t, A, 0), 0);
 	CU_ASSERT_EQUAL(csv_layout_users(&t), csv_node_bit(1));
 	csv_layout_recall_end(&t, A, 0, false);
 }
