@@ -89,7 +89,11 @@ static int do_hello(struct session *s, const struct csv_local_msg *m, struct csv
 {
 	if (s->greeted || !cl_name_valid(m->vm))
 		return -EINVAL;
-	if (csv_disk_secret_known(s->d, m->vm, m->secret))
+	/*
+	 * Root keeps the secret that it brings: after a restart it is here before its volume is attached, and
+	 * with another one its disk would not be claimed but opened anew, a second device beside the one in use.
+	 */
+	if (csv_disk_secret_known(s->d, m->vm, m->secret) || (!s->uid && m->secret[0]))
 		memcpy(s->secret, m->secret, sizeof(s->secret));
 	else if (s->uid != 0)
 		return -EACCES;
