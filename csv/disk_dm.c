@@ -10,7 +10,7 @@
  * The device is not touched when the owner changes: nobody can change the map of a file while no owner serves, and the
  * next one first hears from every client what it holds (docs/decisions/csv-io-through-owner-change.md).
  */
-#include "csv/vol.h"
+#include "csv/disk_priv.h"
 
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +105,7 @@ static int map_make(struct csv_disk *disk, const struct extents *x)
 	return rc;
 }
 
-static void disk_free(struct csv_disk *disk)
+void csv_disk_free(struct csv_disk *disk)
 {
 	if (disk->pidfd >= 0)
 		close(disk->pidfd);
@@ -114,7 +113,7 @@ static void disk_free(struct csv_disk *disk)
 	free(disk);
 }
 
-static void disk_put(struct csv_disk *disk)
+void csv_disk_put(struct csv_disk *disk)
 {
 	pthread_mutex_lock(&disk->v->lock);
 	disk->users--;
@@ -179,11 +178,11 @@ int csv_disk_prepare_srv(struct csv_vol *v, const char *path, const char *vm, co
 	*ret_disk = disk;
 	return 0;
 fail:
-	disk_free(disk);
+	csv_disk_free(disk);
 	return rc;
 }
 
-static int redirected_open(struct csv_disk *disk)
+int csv_disk_redirected_open(struct csv_disk *disk)
 {
 	char path[CSVD_PATH + CL_NAME_MAX + CSV_RPC_TEXT_MAX + 1];
 	int fd;
@@ -273,7 +272,7 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 		(void)csv_diskjournal_write(disk);
 	}
 	fd = direct ? csv_map_open(disk->map, O_RDWR | O_DIRECT | O_CLOEXEC)
-		    : redirected_open(disk);
+		    : csv_disk_redirected_open(disk);
 	if (fd < 0)
 		return fd;
 	cl_notice("volume %s: %s is open for VM %s, generation %llu, %s", v->name, disk->path,
@@ -313,403 +312,5 @@ void csv_disk_close_srv(struct csv_disk *disk)
 		csv_diskjournal_remove_name(v->d, map);
 	csv_node_close(v, disk->node);
 	csv_node_forget(v, disk->node, 1);
-	disk_free(disk);
-}
-
-/* ---- what happens to active disks ---- */
-
-static void notify(struct csv_disk *disk, enum csv_event event, int fd)
-{
-	csv_disk_notify fn;
-	void *arg;
-
-	pthread_mutex_lock(&disk->v->lock);
-	fn = disk->notify;
-	arg = disk->notify_arg;
-	if (fn)
-		fn(arg, disk, event, fd, disk->mode);
-	pthread_mutex_unlock(&disk->v->lock);
-}
-
-/* Suspended (its I/O in flight has ended), then an error table so that nothing hangs on it. */
-static void cut_off(struct csv_disk *disk)
-{
-	pthread_mutex_lock(&disk->dm);
-	if (disk->map[0]) {
-		(void)csv_map_suspend(disk->map);
-		(void)csv_map_down(disk->map);
-		disk->version = 0;
-	}
-	pthread_mutex_unlock(&disk->dm);
-}
-
-/* After the recall is answered: what waits in the suspended device fails, and the VM hears why. */
-static void *displaced_main(void *arg)
-{
-	struct csv_disk *disk = arg;
-	struct csv_vol *v = disk->v;
-
-	cl_notice("volume %s: %s of VM %s, generation %llu, was given to a higher generation",
-		  v->name, disk->path, disk->vm, (unsigned long long)disk->generation);
-	pthread_mutex_lock(&disk->dm);
-	if (!disk->active && disk->map[0]) {
-		(void)csv_map_down(disk->map);
-		disk->version = 0;
-	}
-	pthread_mutex_unlock(&disk->dm);
-	if (!disk->active)
-		notify(disk, CSV_EVENT_DISPLACED, -1);
-	disk_put(disk);
-	return NULL;
-}
-
-bool csv_disks_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq)
-{
-	struct csv_disk *hit = NULL;
-	pthread_t t;
-
-	pthread_mutex_lock(&v->lock);
-	for (struct csv_disk *k = v->disks; k; k = k->next) {
-		if (!csv_fh_equal(k->node->fh, fh))
-			continue;
-		if (seq > k->recall_seq)
-			k->recall_seq = seq;
-		if (k->active && k->seq < seq)
-			hit = k; /* one at most: the owner admits one */
-	}
-	if (hit) {
-		hit->active = false;
-		hit->users++;
-	}
-	pthread_mutex_unlock(&v->lock);
-	if (!hit)
-		return false;
-	/* Its I/O in flight has ended and no more starts: that is what the owner waits for. */
-	pthread_mutex_lock(&hit->dm);
-	if (hit->map[0])
-		(void)csv_map_suspend(hit->map);
-	pthread_mutex_unlock(&hit->dm);
-	pthread_mutex_lock(&v->lock);
-	hit->held = false;
-	hit->mode = CSV_DISK_NONE;
-	pthread_mutex_unlock(&v->lock);
-	if (pthread_create(&t, NULL, displaced_main, hit))
-		(void)displaced_main(hit);
-	else
-		pthread_detach(t);
-	return true;
-}
-
-/* Under vol->lock: one that this connection has not told the owner of, held. */
-static struct csv_disk *untold(struct csv_vol *v)
-{
-	for (struct csv_disk *k = v->disks; k; k = k->next) {
-		if (k->told_link == v->link)
-			continue;
-		k->told_link = v->link;
-		/* Numbers of a new owner start anew, and so do the versions of its maps. */
-		k->recall_seq = 0;
-		k->version = 0;
-		if (!k->active)
-			continue;
-		k->users++;
-		return k;
-	}
-	return NULL;
-}
-
-static int reclaim_one(struct csv_vol *v, struct csv_disk *k, struct csv_rpc_msg *m, csv_caller call)
-{
-	struct csv_rpc_msg *r = m + 1;
-	int rc;
-
-	m->fh = k->node->fh;
-	m->generation = k->generation;
-	m->flags = CSV_RECLAIM_OPEN | CSV_RECLAIM_X | (k->held ? CSV_RECLAIM_HELD : 0);
-	snprintf(m->vm, sizeof(m->vm), "%s", k->vm);
-	rc = call(v, CSV_OP_RECLAIM, m, r);
-	if (rc == -ENOTCONN)
-		return rc;
-	pthread_mutex_lock(&v->lock);
-	if (!rc) {
-		k->seq = r->seq;
-		k->version = r->version;
-	} else {
-		k->active = k->held = false;
-		k->mode = CSV_DISK_NONE;
-	}
-	pthread_mutex_unlock(&v->lock);
-	if (rc) {
-		cl_error("volume %s: the owner does not take back %s of VM %s: %s", v->name,
-			 k->path, k->vm, strerror(-rc));
-		cut_off(k);
-		notify(k, CSV_EVENT_DISPLACED, -1);
-	}
-	return 0;
-}
-
-int csv_disks_reclaim(struct csv_vol *v, csv_caller call)
-{
-	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
-	struct csv_disk *k;
-	int rc = m ? 0 : -ENOMEM;
-
-	while (!rc) {
-		pthread_mutex_lock(&v->lock);
-		k = untold(v);
-		pthread_mutex_unlock(&v->lock);
-		if (!k)
-			break;
-		rc = reclaim_one(v, k, m, call);
-		disk_put(k);
-	}
-	return rc;
-}
-
-static void *down_thread(void *arg)
-{
-	char *map = arg;
-
-	(void)csv_map_down(map);
-	free(map);
-	return NULL;
-}
-
-void csv_disks_down(struct csv_vol *v)
-{
-	struct csv_disk *k;
-	pthread_t t;
-
-	/* The VM is told first: it stops on its own; then the devices, none waiting for another. */
-	pthread_mutex_lock(&v->lock);
-	for (k = v->disks; k; k = k->next) {
-		char *map;
-
-		if (k->notify)
-			k->notify(k->notify_arg, k, CSV_EVENT_FENCED, -1, k->mode);
-		k->active = k->held = false;
-		map = k->map[0] ? strdup(k->map) : NULL;
-		if (!map)
-			continue;
-		if (pthread_create(&t, NULL, down_thread, map))
-			(void)down_thread(map);
-		else
-			pthread_detach(t);
-	}
-	pthread_mutex_unlock(&v->lock);
-}
-
-static void redirect_one(struct csv_disk *disk, bool on)
-{
-	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
-	CL_CLEANUP_CLOSE int fd = -1;
-	struct csv_vol *v = disk->v;
-
-	if (!m)
-		return;
-	if (!on) {
-		if (!csv_disk_activate_srv(disk, disk->generation, 0, &fd))
-			notify(disk, CSV_EVENT_CHANGED, fd);
-		return;
-	}
-	/* In flight ends, the owner is told, then what waits in the device fails and is issued again. */
-	pthread_mutex_lock(&disk->dm);
-	if (disk->map[0])
-		(void)csv_map_suspend(disk->map);
-	pthread_mutex_unlock(&disk->dm);
-	m->fh = disk->node->fh;
-	m->seq = disk->seq;
-	m->flags = CSV_IO_WROTE;
-	(void)csv_call(v, CSV_OP_LAYOUTRETURN, m, m + 1);
-	pthread_mutex_lock(&v->lock);
-	disk->held = false;
-	disk->mode = CSV_DISK_REDIRECTED;
-	pthread_mutex_unlock(&v->lock);
-	fd = redirected_open(disk);
-	notify(disk, CSV_EVENT_CHANGED, fd);
-	cut_off(disk);
-}
-
-void csv_disks_redirect(struct csv_vol *v, bool on)
-{
-	struct csv_disk *list[256];
-	unsigned n = 0;
-
-	pthread_mutex_lock(&v->lock);
-	for (struct csv_disk *k = v->disks; k && n < CL_ARRAY_LEN(list); k = k->next)
-		if (k->active && k->held == on) {
-			k->users++;
-			list[n++] = k;
-		}
-	pthread_mutex_unlock(&v->lock);
-	for (unsigned i = 0; i < n; i++) {
-		redirect_one(list[i], on);
-		disk_put(list[i]);
-	}
-}
-
-/* ---- status, restart ---- */
-
-unsigned csv_disks_users(struct csv_vol *v, char *ret_text, size_t cap_bytes)
-{
-	size_t at = 0;
-	unsigned n = 0;
-
-	ret_text[0] = 0;
-	pthread_mutex_lock(&v->lock);
-	for (const struct csv_disk *k = v->disks; k; k = k->next) {
-		n++;
-		if (at < cap_bytes)
-			at += (size_t)snprintf(ret_text + at, cap_bytes - at, "%sVM %s",
-					       at ? ", " : "", k->vm);
-	}
-	pthread_mutex_unlock(&v->lock);
-	return n;
-}
-
-json_t *csv_disks_status(struct csv_vol *v)
-{
-	static const char *const modes[] = {"prepared", "direct", "redirected"};
-	json_t *list = json_array();
-
-	pthread_mutex_lock(&v->lock);
-	for (const struct csv_disk *k = v->disks; k; k = k->next)
-		json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:s,s:b,s:s}", "path", k->path,
-						      "vm", k->vm, "generation",
-						      (json_int_t)k->generation, "mode",
-						      modes[k->mode], "active", k->active, "map",
-						      k->map));
-	pthread_mutex_unlock(&v->lock);
-	return list;
-}
-
-static void adopt_one(void *arg, const struct csv_diskjournal *j)
-{
-	struct csv_vol *v = arg;
-	struct csv_map_info info;
-	struct csv_disk *disk;
-
-	if (strcmp(j->volume, v->name))
-		return;
-	if (csv_map_info(j->map, &info) || !info.open_count || info.is_down) {
-		(void)csv_map_remove(j->map, true);
-		csv_diskjournal_remove_name(v->d, j->map);
-		return;
-	}
-	disk = calloc(1, sizeof(*disk));
-	if (!disk)
-		return;
-	disk->v = v;
-	disk->pidfd = -1;
-	pthread_mutex_init(&disk->dm, NULL);
-	snprintf(disk->path, sizeof(disk->path), "%s", j->path);
-	snprintf(disk->vm, sizeof(disk->vm), "%s", j->vm);
-	snprintf(disk->secret, sizeof(disk->secret), "%s", j->secret);
-	snprintf(disk->map, sizeof(disk->map), "%s", j->map);
-	disk->size = info.size_bytes;
-	disk->generation = j->generation;
-	disk->active = disk->held = disk->adopted = true;
-	disk->mode = CSV_DISK_DIRECT;
-	disk->node = csv_node_get(v, j->fh, 1);
-	if (!disk->node) {
-		disk_free(disk);
-		return;
-	}
-	pthread_mutex_lock(&v->lock);
-	disk->node->opens++;
-	disk->node->opened = true;
-	v->n_opens++;
-	disk->next = v->disks;
-	v->disks = disk;
-	pthread_mutex_unlock(&v->lock);
-	cl_notice("volume %s: %s of VM %s is taken over from the csvd before", v->name, disk->path,
-		  disk->vm);
-}
-
-void csv_disks_adopt(struct csv_vol *v)
-{
-	csv_diskjournal_each(v->d, adopt_one, v);
-}
-
-struct csv_disk *csv_disk_claim(struct csvd *d, const char *volume, const char *path,
-				const char *vm, const char *secret)
-{
-	struct csv_vol *v = csvd_vol_find(d, volume);
-	struct csv_disk *k;
-
-	if (!v)
-		return NULL;
-	pthread_mutex_lock(&v->lock);
-	for (k = v->disks; k; k = k->next)
-		if (k->adopted && !strcmp(k->path, path) && !strcmp(k->vm, vm) &&
-		    !strcmp(k->secret, secret))
-			break;
-	if (k)
-		k->adopted = false;
-	pthread_mutex_unlock(&v->lock);
-	return k;
-}
-
-bool csv_disk_secret_known(struct csvd *d, const char *vm, const char *secret)
-{
-	bool known = false;
-
-	if (!secret[0])
-		return false;
-	pthread_mutex_lock(&d->lock);
-	for (struct csv_vol *v = d->vols; v && !known; v = v->next) {
-		pthread_mutex_lock(&v->lock);
-		for (const struct csv_disk *k = v->disks; k && !known; k = k->next)
-			known = !strcmp(k->vm, vm) && !strcmp(k->secret, secret);
-		pthread_mutex_unlock(&v->lock);
-	}
-	pthread_mutex_unlock(&d->lock);
-	return known;
-}
-
-void csv_disk_unclaim(struct csv_disk *disk)
-{
-	pthread_mutex_lock(&disk->v->lock);
-	disk->notify = NULL;
-	disk->adopted = true;
-	pthread_mutex_unlock(&disk->v->lock);
-}
-
-/* Under vol->lock: nobody can do I/O on it any more. */
-static bool disk_idle(const struct csv_disk *k)
-{
-	struct pollfd p = {.fd = k->pidfd, .events = POLLIN};
-	struct csv_map_info info;
-
-	if (!k->adopted || (k->pidfd >= 0 && poll(&p, 1, 0) != 1))
-		return false;
-	return !k->map[0] || csv_map_info(k->map, &info) || !info.open_count;
-}
-
-static void *close_main(void *arg)
-{
-	csv_disk_close_srv(arg);
-	return NULL;
-}
-
-void csv_disks_tidy(struct csvd *d)
-{
-	pthread_t t;
-
-	for (struct csv_vol *v = csvd_vol_next(d, NULL); v; v = csvd_vol_next(d, v)) {
-		struct csv_disk *idle = NULL;
-
-		pthread_mutex_lock(&v->lock);
-		for (struct csv_disk *k = v->disks; k && !idle; k = k->next)
-			if (disk_idle(k))
-				idle = k;
-		if (idle)
-			idle->adopted = false;
-		pthread_mutex_unlock(&v->lock);
-		/* Its owner may be away for long: nobody else waits for that. */
-		if (idle && pthread_create(&t, NULL, close_main, idle))
-			csv_disk_unclaim(idle);
-		else if (idle)
-			pthread_detach(t);
-	}
+	csv_disk_free(disk);
 }

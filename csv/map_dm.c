@@ -102,7 +102,9 @@ static int dm_simple(unsigned long command, const char *name, uint32_t flags)
 	return ret < 0 ? ret : dm_call(command, &request);
 }
 
-static int status_read(const char *name, uint32_t flags, struct request *ret_request)
+/* For a command whose answer may be of any length: asks again with more room. name may be NULL. */
+static int dm_answer(unsigned long command, const char *name, uint32_t flags,
+		     struct request *ret_request)
 {
 	size_t data_bytes = 16384;
 
@@ -110,7 +112,7 @@ static int status_read(const char *name, uint32_t flags, struct request *ret_req
 		int ret = request_init(ret_request, name, data_bytes, flags);
 
 		if (ret == 0)
-			ret = dm_call(DM_TABLE_STATUS, ret_request);
+			ret = dm_call(command, ret_request);
 		if (ret < 0)
 			return ret;
 		if (!(ret_request->io->flags & DM_BUFFER_FULL_FLAG))
@@ -120,6 +122,12 @@ static int status_read(const char *name, uint32_t flags, struct request *ret_req
 		if (data_bytes > ANSWER_MAX)
 			return -EMSGSIZE;
 	}
+}
+
+/* NOFLUSH: asking must not wait for I/O. */
+static int table_read(const char *name, struct request *ret_request)
+{
+	return dm_answer(DM_TABLE_STATUS, name, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG, ret_request);
 }
 
 static bool uuid_ours(const char *uuid)
@@ -140,8 +148,7 @@ int csv_map_info(const char *name, struct csv_map_info *ret_info)
 	CLEANUP_REQUEST struct request status = { 0 };
 	const struct dm_target_spec *spec;
 	const struct dm_ioctl *io;
-	/* NOFLUSH: asking must not wait for I/O. */
-	int ret = status_read(name, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG, &status);
+	int ret = table_read(name, &status);
 
 	memset(ret_info, 0, sizeof(*ret_info));
 	if (ret < 0)
@@ -297,8 +304,8 @@ static bool table_is(const char *name, const struct csv_map_backing *backing)
 	const struct dm_target_spec *spec;
 	char params[PARAMS_MAX];
 
-	if (status_read(name, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG, &table) < 0 ||
-	    table.io->target_count != 1 || backing_params(backing, 0, params) < 0)
+	if (table_read(name, &table) < 0 || table.io->target_count != 1 ||
+	    backing_params(backing, 0, params) < 0)
 		return false;
 	spec = first_target(&table);
 	return spec && strcmp(spec->target_type, "linear") == 0 &&
@@ -451,32 +458,12 @@ int csv_map_open(const char *name, int flags)
 	return ret;
 }
 
-static int names_read(struct request *ret_request)
-{
-	size_t data_bytes = 65536;
-
-	for (;;) {
-		int ret = request_init(ret_request, NULL, data_bytes, 0);
-
-		if (ret == 0)
-			ret = dm_call(DM_LIST_DEVICES, ret_request);
-		if (ret < 0)
-			return ret;
-		if (!(ret_request->io->flags & DM_BUFFER_FULL_FLAG))
-			return 0;
-		request_free(ret_request);
-		data_bytes *= 4;
-		if (data_bytes > ANSWER_MAX)
-			return -EMSGSIZE;
-	}
-}
-
 int csv_map_list(struct csv_map_info **ret_infos, size_t *ret_n)
 {
 	CLEANUP_REQUEST struct request request = { 0 };
 	CL_CLEANUP_FREE struct csv_map_info *infos = NULL;
 	size_t n = 0, pos;
-	int ret = names_read(&request);
+	int ret = dm_answer(DM_LIST_DEVICES, NULL, 0, &request);
 
 	if (ret < 0)
 		return ret;
