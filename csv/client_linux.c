@@ -455,7 +455,7 @@ static int link_reclaim(struct csv_vol *v)
 
 	if (!m || !r)
 		return -ENOMEM;
-	csv_nodes_layouts_drop(v);
+	csv_nodes_layouts_drop(v, true);
 	rc = csv_disks_reclaim(v, link_call);
 	if (!rc)
 		rc = csv_nodes_reclaim(v, link_call);

@@ -226,7 +226,7 @@ static int do_redirect(struct request *r)
 	csv_vol_input(v, CSV_IN_REDIRECT, on, 0, NULL);
 	csv_disks_redirect(v, on);
 	if (on)
-		csv_nodes_layouts_drop(v);
+		csv_nodes_layouts_drop(v, false);
 	pthread_mutex_unlock(&v->admin);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
+#include "csv/fairlock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ struct csv_node *csv_node_get(struct csv_vol *v, struct csv_fh fh, uint64_t look
 		if (n) {
 			n->fh = fh;
 			pthread_mutex_init(&n->open_lock, NULL);
-			pthread_rwlock_init(&n->io, NULL);
+			csv_fairlock_init(&n->io);
 			n->next = *bucket_of(v, fh);
 			*bucket_of(v, fh) = n;
 		}
@@ -238,8 +239,7 @@ bool csv_node_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq)
 	return wrote;
 }
 
-/* Before a reclaim: numbers of a new owner start anew. */
-void csv_nodes_layouts_drop(struct csv_vol *v)
+void csv_nodes_layouts_drop(struct csv_vol *v, bool renumber)
 {
 	struct reclaim_list l = open_list(v);
 
@@ -255,7 +255,8 @@ void csv_nodes_layouts_drop(struct csv_vol *v)
 			continue;
 		pthread_rwlock_wrlock(&n->io);
 		(void)layout_drop(v, n);
-		n->recall_seq = 0;
+		if (renumber)
+			n->recall_seq = 0;
 		n->next_try_ms = 0;
 		pthread_rwlock_unlock(&n->io);
 		csv_node_forget(v, n, 1);
@@ -395,13 +396,17 @@ static bool direct_wanted(struct csv_vol *v, struct csv_node *n, bool rw)
 	return try;
 }
 
-/* A device error of this node: block redirection until told otherwise, or down when fenced. */
+/*
+ * A device error of this node: block redirection until told otherwise, or down when fenced.  No layout is
+ * used any more, or every write until the path is back would meet the same error.
+ */
 static void direct_failed(struct csv_vol *v, int rc)
 {
 	if (rc == -EBADE)
 		csv_vol_input(v, CSV_IN_DOWN, 0, 0, "reservation conflict: this node was fenced");
 	else
 		csv_vol_input(v, CSV_IN_PATH, 0, 0, "I/O error on the LUN from this node");
+	csv_nodes_layouts_drop(v, false);
 }
 
 /* ---- data ---- */

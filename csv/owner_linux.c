@@ -7,6 +7,7 @@
 #include "csv/owner_priv.h"
 
 #include "common/cl_log.h"
+#include "csv/fairlock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -356,7 +357,7 @@ int csv_owner_file_get(struct csv_owner *o, struct csv_fh fh, struct csv_ofile *
 			free(made);
 			return rc;
 		}
-		pthread_rwlock_init(&made->io, NULL);
+		csv_fairlock_init(&made->io);
 	}
 	if (made) {
 		csv_fs_file_close(made->file);

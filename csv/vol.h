@@ -168,12 +168,13 @@ ssize_t csv_node_write(struct csv_vol *v, struct csv_node *node, uint64_t off, c
 int csv_node_fsync(struct csv_vol *v, struct csv_node *node);
 /* Waits for its direct I/O and drops its layout. True if it wrote since the owner was told. */
 bool csv_node_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq);
-void csv_nodes_layouts_drop(struct csv_vol *v);
+/* Of every file. renumber: before a reclaim, since the numbers of a new owner start anew. */
+void csv_nodes_layouts_drop(struct csv_vol *v, bool renumber);
 /* Tells a new owner of every open file; by the link thread with its own call. */
 int csv_nodes_reclaim(struct csv_vol *v, csv_caller call);
 void csv_nodes_free(struct csv_vol *v);
 
-/* ---- disk_dm.c: disks of VMs ---- */
+/* ---- disk_dm.c, diskevent_dm.c, diskadopt_dm.c: disks of VMs ---- */
 
 #define CSV_SECRET_MAX 33u /* hex, with NUL */
 
