@@ -255,20 +255,29 @@ static int slot_call(struct csv_vol *v, unsigned slot, const struct target *t, e
 
 /* ---- operations ---- */
 
+/* One that is connected rather than one that needs a handshake first. */
 static int slot_take(struct csv_vol *v)
 {
+	unsigned best = 0;
+
 	pthread_mutex_lock(&v->lock);
 	for (;;) {
 		for (unsigned i = 1; i < CSV_RPC_SLOTS; i++) {
-			if (v->slots[i].busy)
-				continue;
-			v->slots[i].busy = true;
-			v->slots[i].seq++;
-			pthread_mutex_unlock(&v->lock);
-			return (int)i;
+			bool connected = v->slots[i].tls && v->slots[i].link == v->link;
+
+			if (!v->slots[i].busy && (!best || connected))
+				best = i;
+			if (best == i && connected)
+				break;
 		}
+		if (best)
+			break;
 		pthread_cond_wait(&v->cond, &v->lock);
 	}
+	v->slots[best].busy = true;
+	v->slots[best].seq++;
+	pthread_mutex_unlock(&v->lock);
+	return (int)best;
 }
 
 static void slot_put(struct csv_vol *v, int slot)

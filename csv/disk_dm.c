@@ -236,6 +236,7 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 {
 	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
 	struct csv_rpc_msg *r = m + 1;
+	uint64_t began_ms = csvd_now_ms(), asked_ms, admitted_ms;
 	struct csv_vol *v = disk->v;
 	bool direct;
 	int fd, rc;
@@ -251,9 +252,11 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 	rc = csv_diskjournal_write(disk);
 	if (rc)
 		return rc;
+	asked_ms = csvd_now_ms();
 	rc = csv_call_timeout(v, CSV_OP_XOPEN, m, r, timeout_ms);
 	if (rc)
 		return rc;
+	admitted_ms = csvd_now_ms();
 	rc = xopen_apply(disk, r, &direct);
 	if (rc == -EAGAIN) {
 		m->version = 0;
@@ -275,8 +278,11 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 		    : csv_disk_redirected_open(disk);
 	if (fd < 0)
 		return fd;
-	cl_notice("volume %s: %s is open for VM %s, generation %llu, %s", v->name, disk->path,
-		  disk->vm, (unsigned long long)generation, direct ? "direct" : "redirected");
+	cl_notice("volume %s: %s is open for VM %s, generation %llu, %s: journal %llu ms, owner %llu ms, "
+		  "device %llu ms", v->name, disk->path, disk->vm, (unsigned long long)generation,
+		  direct ? "direct" : "redirected", (unsigned long long)(asked_ms - began_ms),
+		  (unsigned long long)(admitted_ms - asked_ms),
+		  (unsigned long long)(csvd_now_ms() - admitted_ms));
 	*ret_fd = fd;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "csv/owner_priv.h"
 
 #include "common/cl_cleanup.h"
+#include "common/cl_log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -103,7 +104,7 @@ int csv_owner_op_prepare(struct csv_op_ctx *c)
 int csv_owner_op_xopen(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
-	uint64_t floor, size, version;
+	uint64_t floor, size, version, began_ms = csv_owner_now_ms(), free_ms, kept_ms;
 	const struct csv_lfile *f;
 	struct csv_ofile *file;
 	enum csv_xopen x;
@@ -137,10 +138,17 @@ int csv_owner_op_xopen(struct csv_op_ctx *c)
 			csv_owner_recall_end(c->o, m->fh, false);
 		}
 	}
+	free_ms = csv_owner_now_ms();
 	/* The file itself remembers: a lock that outlives every table. */
 	if (!rc && m->generation > floor)
 		rc = csv_fs_generation_set(file->file, m->generation);
 	csv_owner_file_put(c->o, file);
+	kept_ms = csv_owner_now_ms();
+	if (!rc)
+		cl_info("volume %s: inode %llx goes to node %u, generation %llu: recall %llu ms, on record "
+			"in %llu ms", c->o->config.volume, (unsigned long long)m->fh.ino, c->peer->node,
+			(unsigned long long)m->generation, (unsigned long long)(free_ms - began_ms),
+			(unsigned long long)(kept_ms - free_ms));
 	if (rc)
 		return rc;
 	if (m->version && m->version == version) {

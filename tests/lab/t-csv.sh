@@ -14,6 +14,7 @@ VOLUME=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee
 NODES='[{"id":1,"name":"n1","address":"10.77.1.11"},{"id":2,"name":"n2","address":"10.77.1.12"}]'
 MNT=/clusterstorage/v1
 TERM_NO=0
+step() { echo "== $* ($SECONDS s)"; }
 
 for p in csvd csvtool scsi3pr/scsi3pr; do
 	[ -x "$BUILD_DIR/$p" ] || skip "$BUILD_DIR/$p is not built"
@@ -70,7 +71,7 @@ own() { # own NODE MEMBERS FRESH
 tell_owner() { ctl "$1" owner volume=v1 term=$TERM_NO owner="${2#n}" address="10.77.1.1${2#n}" > /dev/null; }
 pr() { on "$1" sh -c "/root/csv/scsi3pr \$0 \$(readlink -f $DEV) \"\$@\"" "${@:2}"; }
 
-echo "== one volume on two nodes"
+step "one volume on two nodes"
 certificates
 for n in n1 n2; do
 	stage $n
@@ -90,7 +91,7 @@ for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 ctl n2 own volume=v1 term=1 members='[1,2]' fresh=true > /dev/null
 is 1 $? "a second owner of the same term is refused: $(cat "$tmp/err")"
 
-echo "== one name space"
+step "one name space"
 on n1 sh -c "cd $MNT && mkdir -p d/e && echo one > d/f && ln d/f d/g && ln -s f d/s" || fail "make on n1"
 is "one 2 f" "$(on n2 sh -c "cd $MNT/d && echo \$(cat s) \$(stat -c %h g) \$(readlink s)")" "n2 sees what n1 made"
 on n2 sh -c "cd $MNT && mv d/f d/e/h && echo two >> d/e/h && rm d/s && mkdir x && rmdir x && touch y && mv y d/g" || fail "change on n2"
@@ -103,13 +104,13 @@ is 1 "$(on n2 sh -c "cd $MNT && rmdir d 2> /dev/null; echo \$?")" "a folder that
 is "hello" "$(on n1 sh -c "exec 5<>$MNT/open && echo hello >&5 && rm $MNT/open && cat < /proc/self/fd/5")" "an unlinked open file lives"
 is "" "$(on n2 ls $MNT/.holdfast/orphan)" "and is gone after its close"
 
-echo "== random operations"
+step "random operations"
 sum=$(on n1 timeout 600 /root/csv/fsx.py $MNT/fsx1 1 150) || fail "fsx on the owner: $sum"
 is "$sum" "$(on n2 sh -c "md5sum < $MNT/fsx1 | cut -d' ' -f1")" "n2 reads what n1 wrote at random"
 sum=$(on n2 timeout 600 /root/csv/fsx.py $MNT/fsx2 2 150) || fail "fsx on the client: $sum"
 is "$sum" "$(on n1 sh -c "md5sum < $MNT/fsx2 | cut -d' ' -f1")" "n1 reads what n2 wrote at random"
 
-echo "== disks"
+step "disks"
 ctl n2 file-create volume=v1 path=images/d1.img size=33554432 > /dev/null || fail "file-create: $(cat "$tmp/err")"
 ctl n1 file-create volume=v1 path=images/d1.img size=33554432 > /dev/null
 is 1 $? "a second image of the same name is refused: $(cat "$tmp/err")"
@@ -128,7 +129,7 @@ say "$(grep active "$tmp/move")"
 wait_for 120 "the lower generation is displaced" on n2 grep -q "event displaced" /root/csv/hold.out
 is "open: Stale file handle" "$(on n2 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "it cannot come back"
 
-echo "== planned move with I/O"
+step "planned move with I/O"
 hold n2 4 100000
 ctl n1 release volume=v1 term=1 > /dev/null || fail "release: $(cat "$tmp/err")"
 is "1 1 released 2" "$(on n1 /root/csv/csvtool term $DEV)" "the record says released, n2 has something open"
@@ -139,7 +140,7 @@ for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 is "on" "$(on n1 cat $MNT/d/e/h)" "files are there under the new owner"
 is 1 "$(held n2 | wc -l)" "the disk felt nothing"
 
-echo "== csvd killed: client, then owner"
+step "csvd killed: client, then owner"
 csvd_kill n1
 csvd_start n1
 attach n1 1
@@ -155,14 +156,14 @@ is "on" "$(on n2 cat $MNT/d/e/h)" "the mount is back on n2"
 is 1 "$(held n2 | wc -l)" "the disk went on without csvd"
 wait_for 120 "the disk is taken over" sh -c "$LAB exec n2 -- /root/csv/csvctl status | grep -q '\"generation\": 4'"
 
-echo "== redirect"
+step "redirect"
 ctl n2 redirect volume=v1 on=true > /dev/null || fail "redirect: $(cat "$tmp/err")"
 is fs-redirected "$(state n2)" "n2 says so"
 wait_for 120 "the disk is given another way" on n2 grep -q "event changed" /root/csv/hold.out
 ctl n2 redirect volume=v1 on=false > /dev/null
 wait_for 120 "and goes back" sh -c "[ \$($LAB exec n2 -- grep -c 'event changed' /root/csv/hold.out) = 2 ]"
 
-echo "== down"
+step "down"
 ctl n2 down volume=v1 reason="test: key lost" > /dev/null
 wait_for 120 "the VM is told" on n2 grep -q "event fenced" /root/csv/hold.out
 is down "$(state n2)" "the volume is down"
@@ -175,7 +176,7 @@ own n2 '[1,2]' false
 tell_owner n1 n2
 for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
 
-echo "== the owner loses its power"
+step "the owner loses its power"
 hold n1 5 100000
 on n1 sh -c "setsid sh -c 'exec 5<>$MNT/kept; echo kept >&5; rm $MNT/kept; touch /root/csv/ready; while ! [ -e /root/csv/go ]; do sleep 0.2; done
 	cat /proc/self/fd/5 > /root/csv/kept.out' > /dev/null 2>&1 < /dev/null &"
@@ -191,14 +192,15 @@ is "on" "$(on n1 cat $MNT/d/e/h)" "files are there after the takeover"
 on n1 touch /root/csv/go
 wait_for 120 "the open file is kept" on n1 grep -q kept /root/csv/kept.out
 is 1 "$(held n1 | wc -l)" "the disk of the survivor felt nothing"
-on n1 sh -c "pkill -f 'csvtool hold'; sleep 3"
+on n1 sh -c "kill \$(pidof csvtool)"
 on n1 /root/csv/csvtool check $MNT/images/d1.img 5 > "$tmp/check" || fail "stamps: $(cat "$tmp/check")"
 say "$(cat "$tmp/check")"
 on n1 sh -c '! grep -i "xfs.*corrupt\|shutdown" /var/log/kern.log 2> /dev/null; dmesg | grep -c "XFS.*orrupt"' > /dev/null
-ctl n1 file-delete volume=v1 path=images/d1.img > /dev/null || fail "file-delete: $(cat "$tmp/err")"
+deleted() { ctl n1 file-delete volume=v1 path=images/d1.img > /dev/null; }
+wait_for 120 "csvd closes the disk of a VM that died, and it can be deleted" deleted
 ctl n1 release volume=v1 term=4 > /dev/null || fail "release: $(cat "$tmp/err")"
-ctl n1 detach volume=v1 > /dev/null || fail "detach: $(cat "$tmp/err")"
-on n1 sh -c "dd if=$DEV of=/root/csv/data.img bs=1M skip=17 iflag=direct 2> /dev/null; xfs_repair -n /root/csv/data.img > /root/csv/repair 2>&1" ||
+on n1 sh -c 'xfs_repair -n /dev/$(cd /sys/block && grep -lx hf-v1-data dm-*/dm/name | cut -d/ -f1) > /root/csv/repair 2>&1' ||
 	fail "xfs_repair: $(on n1 tail -n 3 /root/csv/repair)"
 say "ok: xfs_repair finds nothing"
+ctl n1 detach volume=v1 > /dev/null || fail "detach: $(cat "$tmp/err")"
 echo "PASS"

@@ -156,21 +156,26 @@ static int do_check(char **a)
 {
 	uint64_t generation = strtoull(a[1], NULL, 10), highest = 0, n = 0;
 	int fd = open(a[0], O_RDONLY);
-	char buf[BLOCK];
+	static char buf[256 * BLOCK];
 	struct stat st;
+	ssize_t have = 0;
 
 	if (fd < 0 || fstat(fd, &st))
 		return failed(a[0], -errno);
 	for (uint64_t off = 0; off < (uint64_t)st.st_size; off += BLOCK) {
 		struct stamp s;
 
-		if (pread(fd, buf, BLOCK, (off_t)off) != BLOCK)
-			return failed("read", errno ? -errno : -EIO);
-		memcpy(&s, buf, sizeof(s));
+		const char *at = buf + off % sizeof(buf);
+
+		if (at == buf)
+			have = pread(fd, buf, sizeof(buf), (off_t)off);
+		if (have < at + BLOCK - buf)
+			return failed("read", have < 0 ? -errno : -EIO);
+		memcpy(&s, at, sizeof(s));
 		if (!s.magic)
 			continue;
 		for (unsigned i = sizeof(s); i < BLOCK; i++)
-			if ((unsigned char)buf[i] != (s.sequence & 0xff))
+			if ((unsigned char)at[i] != (s.sequence & 0xff))
 				return failed("torn stamp", -EIO);
 		if (s.generation > generation || s.offset != off)
 			return failed("stamp of another writer", -EIO);
