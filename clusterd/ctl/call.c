@@ -92,7 +92,8 @@ static int connect_once(struct ctl *ctl)
 		return ctl_error(ctl, CTL_NO_CLUSTER, "EACCES", "clusterctl must be run as root");
 	if (rc < 0)
 		return ctl_error(ctl, CTL_NO_CLUSTER, "ENOENT",
-				 "clusterd does not run on this node: `service clusterd start`");
+				 "clusterd does not run on this node: `service clusterd start`;"
+				 " if it ended by itself, its log says why");
 	return CTL_OK;
 }
 

@@ -103,13 +103,71 @@ bad 2 "mac" vm create a --kernel /lab-boot/vmlinuz-guest --net vmbr0,mac=zz
 is "$before" "$(picture)" "nothing changed"
 
 say "LUNs"
-path=$(ctl n1 lun list --json | jq -r '.luns[0].paths[0]')
+path=$(ctl n1 lun list --json | jq -r --arg id "$lun" '.luns[] | select(.id == $id) | .paths[0]')
+lun2=$(ctl n1 lun list --json | jq -r '.luns[1].id')
 on n1 sh -c "mkfs.xfs -q -f $path && wipefs -n $path" > /dev/null || fail "mkfs"
 bad 1 "carries data" volume add vol1 --lun "$lun"
+path2=$(ctl n2 lun list --json | jq -r --arg id "$lun2" '.luns[] | select(.id == $id) | .paths[0]')
+on n2 sh -c "scsi3pr register $path2 --key bad1 && scsi3pr reserve $path2 --key bad1" > /dev/null || fail "reserve"
+bad 1 "is reserved by somebody else" volume add vol1 --lun "$lun2" --force
+on n2 scsi3pr clear "$path2" --key bad1 --every-key > /dev/null || fail "clear"
+# Two that no lab has: n1 is a SAN for itself, with LUNs that are pieces of LUN 2.
+path2=$(ctl n1 lun list --json | jq -r --arg id "$lun2" '.luns[] | select(.id == $id) | .paths[0]')
+on n1 sh -s -- "$path2" << 'END' || fail "a small LUN, and one without reservations"
+set -e
+modprobe -a target_core_mod iscsi_target_mod target_core_iblock
+mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+mkdir -p /var/target/pr
+dmsetup create small --noudevsync --table "0 131072 linear $1 0"
+dmsetup create nopr --noudevsync --table "0 2097152 linear $1 131072"
+dmsetup mknodes small nopr
+c=/sys/kernel/config/target t=$c/iscsi/iqn.2026-11.example:odd/tpgt_1
+mkdir -p $t/np/127.0.0.1:3262
+for name in small nopr; do
+	mkdir -p $c/core/iblock_1/$name $t/lun/lun_${#name}
+	echo udev_path=/dev/mapper/$name > $c/core/iblock_1/$name/control
+	echo odd-$name > $c/core/iblock_1/$name/wwn/vpd_unit_serial
+	echo 1 > $c/core/iblock_1/$name/enable
+	ln -s $c/core/iblock_1/$name $t/lun/lun_${#name}/
+done
+echo 0 > $c/core/iblock_1/nopr/attrib/emulate_pr
+for a in authentication=0 demo_mode_write_protect=0 generate_node_acls=1 cache_dynamic_acls=1; do
+	echo ${a#*=} > $t/attrib/${a%=*}
+done
+echo 1 > $t/enable
+iscsiadm -m discovery -t st -p 127.0.0.1:3262 > /dev/null
+iscsiadm -m node -T iqn.2026-11.example:odd -p 127.0.0.1:3262 -l > /dev/null
+END
+of_size() { ctl n1 lun list --json | jq -er --argjson n "$1" '.luns[] | select(.size == $n) | .id'; }
+wait_for 60 "the odd LUNs are there" eval 'of_size 67108864 && of_size 1073741824' > /dev/null
+bad 1 "is too small: 64 MiB" volume add vol1 --lun "$(of_size 67108864)"
+bad 1 "no SCSI-3 persistent reservations" volume add vol1 --lun "$(of_size 1073741824)" --force
+bad 1 "is in use on this node" volume add vol1 --lun "$lun2" --force
+on n1 sh -c 'iscsiadm -m node -T iqn.2026-11.example:odd -u >/dev/null
+	iscsiadm -m node -T iqn.2026-11.example:odd -o delete
+	c=/sys/kernel/config/target t=$c/iscsi/iqn.2026-11.example:odd/tpgt_1
+	echo 0 >$t/enable; rm $t/lun/lun_5/small $t/lun/lun_4/nopr; rmdir $t/np/* $t/lun/lun_* $t $c/iscsi/iqn.2026-11.example:odd
+	rmdir $c/core/iblock_1/*; dmsetup remove small --noudevsync; dmsetup remove nopr --noudevsync' 2> /dev/null
 is "$before" "$(picture)" "nothing changed"
 ctl n1 volume add vol1 --lun "$lun" --force || fail "volume add"
 bad 1 "exists already" volume add vol1 --lun "$lun"
 bad 1 "is volume vol1 already" volume add vol2 --lun "$lun"
+
+say "what is busy"
+owner() { ctl n1 volume list --json | jq -r '.volumes[0].owner'; }
+ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --memory 128M --disk vol1/busy.img,size=1M || fail "vm create"
+bad 1 "exists already" vm create busy --kernel /lab-boot/vmlinuz-guest
+bad 1 "belongs to VM busy" vm create other --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img
+bad 1 "is stopped already" vm stop busy
+bad 1 "only a running VM" vm migrate busy
+bad 1 "has no console" vm console busy
+ctl n1 vm start busy --to n1 --timeout 600 || fail "vm start"
+before=$(picture)
+bad 1 "runs already" vm start busy
+bad 1 "stop it first" vm delete busy
+bad 1 "already" vm migrate busy --to n1
+bad 1 "owns it already" volume move vol1 "$(owner)"
+is "$before" "$(picture)" "nothing changed"
 
 say "a clusterd that is killed is back, and was only missed"
 pid=$(on n2 cat /run/holdfast/clusterd.pid)
@@ -126,5 +184,30 @@ wait_for 240 "n3 has no quorum" no_quorum
 text=$(ctl n3 node pause n1 2>&1)
 is 5 $? "a command there is refused ($text)"
 case $text in *"no quorum"*) ;; *) fail "$text" ;; esac
-lab link n3 cluster up
+
+say "a node that is down"
+is_down() { case $(node_state n1 n3) in lost | fencing | fenced | down) ;; *) false ;; esac; }
+wait_for 240 "n3 is down for the others" is_down
+bad 1 "takes no VMs" vm migrate busy --to n3
+bad 1 "cannot own a volume" volume move vol1 n3
+ctl n1 vm stop busy --force || fail "vm stop"
+bad 1 "takes no VMs" vm start busy --to n3
+ctl n1 vm delete busy || fail "vm delete"
+ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img 2> /dev/null && fail "the deleted VM's disk is still there"
+
+say "a damaged state file"
+on n3 sh -c 'touch /run/lab/no-clusterd; kill "$(cat /run/holdfast/clusterd.pid)"'
+wait_for 60 "clusterd of n3 has ended" on n3 sh -c '! pidof clusterd'
+damaged() {  # damaged FILE WORD: clusterd refuses it with one line and leaves it as it is
+	local text
+	text=$(on n3 sh -c "sha256sum $1 >/run/t-sum; clusterd 2>&1; echo status \$?; sha256sum --quiet -c /run/t-sum")
+	is "status 78" "$(tail -n 1 <<< "$text")" "clusterd refuses $1, and leaves it: $text"
+	is 1 "$(grep -c " error: " <<< "$text")" "in one line"
+	case $text in *"$2"*) ;; *) fail "'$2' is not in: $text" ;; esac
+}
+db=/var/lib/holdfast/state.db
+on n3 sh -c "rm -f $db-wal $db-shm; printf damage | dd of=$db bs=1 conv=notrunc 2>/dev/null"
+damaged $db "state.db"
+on n3 sh -c "echo '{' >/var/lib/holdfast/node.json"
+damaged /var/lib/holdfast/node.json "node.json"
 say "ok"
