@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Admission of new nodes: tokens given here, the join port, and what a member
- * does with a request to join.
+ * Admission of new nodes: tokens given here, and what a member does with a request to join.
  *
  *   accept -> (worker) TLS, request -> token and names checked -> NODE_ADD in the
  *   log -> (worker) certificate signed, answer sent
@@ -13,13 +12,10 @@
 #include "clusterd/daemon.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "clusterd/corosync_files_exec.h"
@@ -392,48 +388,17 @@ static void accept_done(struct cd_job *job)
 	free(cmd);
 }
 
-/* ---- the port ------------------------------------------------------------------------------- */
-
-static int32_t on_connection(int32_t fd, int32_t events, void *arg)
+void cd_cluster_admit(struct cd *cd, int fd)
 {
-	struct cd *cd = arg;
-	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 	struct admit *admit;
 
-	if (conn < 0)
-		return 0;
 	if (cd->joins >= JOINS_MAX || !(admit = calloc(1, sizeof(*admit)))) {
-		close(conn);
-		return 0;
+		close(fd);
+		return;
 	}
 	cd->joins++;
 	admit->cd = cd;
-	admit->fd = conn;
+	admit->fd = fd;
 	admit->job = (struct cd_job){ .run = accept_run, .done = accept_done };
 	cd_pool_submit(cd->work, &admit->job);
-	return 0;
-}
-
-static void listen_again(void *arg)
-{
-	cd_cluster_listen(arg);
-}
-
-void cd_cluster_listen(struct cd *cd)
-{
-	qb_loop_timer_handle timer;
-	int fd = cl_tcp_listen(cd->self.address, CD_JOIN_PORT);
-
-	if (fd < 0) {
-		if (cd->join_fd != fd)
-			cl_warning("%s port %u: %s; trying again", cd->self.address, CD_JOIN_PORT,
-				   strerror(-fd));
-		cd->join_fd = fd;
-		qb_loop_timer_add(cd->loop, QB_LOOP_LOW, 2 * QB_TIME_NS_IN_SEC, cd, listen_again,
-				  &timer);
-		return;
-	}
-	cd->join_fd = fd;
-	fcntl(fd, F_SETFL, O_NONBLOCK);
-	qb_loop_poll_add(cd->loop, QB_LOOP_LOW, fd, POLLIN, cd, on_connection);
 }

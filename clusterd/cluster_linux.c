@@ -132,7 +132,7 @@ static void create_done(struct cd_job *base)
 		/* Half of the daemon may have been started: begin anew. */
 		exit(1);
 	}
-	cd_cluster_listen(cd);
+	cd_ports_listen(cd);
 	cl_notice("cluster %s created; this is node %s", cd->self.cluster, cd->self.name);
 	cd_ipc_reply(job->call, json_pack("{s:b s:i s:s s:s}", "ok", 1, "job", 0, "state", "done",
 					  "text", "cluster created"));
@@ -304,7 +304,7 @@ static void join_done(struct cd_job *base)
 		setup_fail(job);
 		exit(1);
 	}
-	cd_cluster_listen(cd);
+	cd_ports_listen(cd);
 	cl_notice("joined cluster %s as node %s", cd->self.cluster, cd->self.name);
 	cd_ipc_reply(job->call, json_pack("{s:b s:i s:s s:s}", "ok", 1, "job", 0, "state", "done",
 					  "text", "joined; the cluster's state is on its way"));

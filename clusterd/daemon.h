@@ -22,6 +22,7 @@
 
 #define CD_TOKENS_MAX  16u
 #define CD_WAITERS_MAX 64u
+#define CD_PORTS       2u
 #define CD_EVENTS_KEPT 2000u /* in memory, for `events` */
 #define CD_RESERVE_MIB 256u  /* of a node's memory that VMs never get */
 
@@ -60,6 +61,12 @@ struct cd_event_line {
 	json_t *json;
 };
 
+/* A TCP port that is listened on, or tried again; ports_linux.c. */
+struct cd_port {
+	struct cd *cd;
+	int error; /* of the last try */
+};
+
 struct cd {
 	qb_loop_t *loop;
 	struct cd_post *post;
@@ -90,7 +97,7 @@ struct cd {
 	bool changed;				     /* REPLICA_CHANGED since the last look */
 
 	struct cd_token_record tokens[CD_TOKENS_MAX];
-	int join_fd;
+	struct cd_port ports[CD_PORTS];
 	unsigned joins;
 	uint64_t corosync_try_ms; /* when to start corosync if it is not there */
 	uint64_t conf_digest; /* of the nodes in corosync.conf */
@@ -137,9 +144,13 @@ void cd_cluster_create(struct cd *cd, struct cd_ipc_call *call, const json_t *re
 void cd_cluster_join(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_cluster_token(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_cluster_changed(struct cd *cd);
-/* Begins to listen on the join port; again later if the address is not there yet. */
-void cd_cluster_listen(struct cd *cd);
+/* A connection to the join port (taken over). */
+void cd_cluster_admit(struct cd *cd, int fd);
 void cd_cluster_tokens_load(struct cd *cd);
+
+/* ---- ports_linux.c ---- */
+/* Begins to listen on this node's cluster address; again later if that is not there yet. */
+void cd_ports_listen(struct cd *cd);
 
 /* ---- view_jansson.c: state as JSON ---- */
 json_t *cd_view_status(struct cd *cd);

@@ -170,7 +170,7 @@ static int member_start(struct cd *cd)
 	}
 	cl_notice("node %s (%u) of cluster %s", cd->self.name, cd->self.id, cd->self.cluster);
 	cd_cluster_tokens_load(cd);
-	cd_cluster_listen(cd);
+	cd_ports_listen(cd);
 	return 0;
 }
 

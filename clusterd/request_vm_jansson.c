@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * `vm-create`: a VM's configuration as a client gives it, checked field by field, then what it names on
- * this node (kernel, initrd, bridges) in a worker.  Whether the cluster takes it is the core's to say.
+ * this node (kernel, initrd, disks that are not to be made, bridges) in a worker.  Whether the cluster takes it is the core's to say.
  */
 #include "clusterd/request.h"
 
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clusterd/check_linux.h"
+#include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
 
 static void copy(char *to, size_t cap_bytes, const char *from)
@@ -31,11 +32,19 @@ static void vm_create_run(struct cd_job *job)
 {
 	struct vm_create *create = (struct vm_create *)job;
 	const struct core_vm_config *vm = &create->cmd->vm;
+	char path[CD_PATH_MAX];
 
 	create->rc = cd_check_kernel(vm->kernel, create->error, sizeof(create->error));
 	if (create->rc == 0 && vm->initrd[0])
 		create->rc = cd_check_file(vm->initrd, "initrd", create->error,
 					   sizeof(create->error));
+	for (uint8_t i = 0; create->rc == 0 && i < vm->disk_count; i++) {
+		if (vm->disks[i].size_bytes)
+			continue; /* is made */
+		cd_path(path, sizeof(path), CD_DIR_STORAGE, "%s/%s", create->cmd->volume_names[i],
+			vm->disks[i].path);
+		create->rc = cd_check_file(path, "disk", create->error, sizeof(create->error));
+	}
 	for (uint8_t i = 0; create->rc == 0 && i < vm->net_count; i++)
 		create->rc = cd_check_bridge(vm->nets[i].network, create->error,
 					     sizeof(create->error));

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The serial console of a VM of this node on our terminal, until Ctrl-]. */
+/* The serial console of a VM on our terminal, until Ctrl-] or the console's end. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "clusterd/console_linux.h"
 #include "clusterd/ctl/ctl.h"
-#include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
 
 #define LEAVE 0x1d /* Ctrl-] */
@@ -61,23 +60,25 @@ static void relay(int fd)
 	}
 }
 
-int ctl_console(struct ctl *ctl, const char *vm)
+int ctl_console(struct ctl *ctl, const char *vm, const char *node, const char *address)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	CL_CLEANUP_CLOSE int fd = -1;
 	struct termios old, raw;
 	bool tty = isatty(0) && tcgetattr(0, &old) == 0;
-	char path[CD_PATH_MAX];
+	char error[512];
 
-	cd_path(path, sizeof(path), CD_DIR_RUN, "vm/%s/serial.sock", vm);
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return ctl_error(ctl, CTL_FAILED, "ENAMETOOLONG", "%s is too long", path);
-	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return ctl_error(ctl, CTL_FAILED, "ENOTCONN", "%s: %s", path, strerror(errno));
+	if (address) {
+		fd = cd_console_remote(address, node, vm, error, sizeof(error));
+	} else {
+		fd = cd_console_local(vm);
+		snprintf(error, sizeof(error), "VM %s: its serial line: %s", vm,
+			 fd < 0 ? strerror(-fd) : "");
+	}
+	if (fd < 0)
+		return ctl_error(ctl, CTL_FAILED, "ENOTCONN", "%s", error);
+	signal(SIGPIPE, SIG_IGN);
 	if (tty) {
-		fprintf(stderr, "connected to %s; leave with Ctrl-]\n", vm);
+		fprintf(stderr, "connected to %s on node %s; leave with Ctrl-]\n", vm, node);
 		raw = old;
 		cfmakeraw(&raw);
 		tcsetattr(0, TCSANOW, &raw);

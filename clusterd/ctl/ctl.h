@@ -91,7 +91,8 @@ void ctl_show_luns(const json_t *luns);
 void ctl_show_event(const json_t *event);
 
 /* ---- console_linux.c ---- */
-int ctl_console(struct ctl *ctl, const char *vm);
+/* address: of the VM's node, or NULL when that is this one. */
+int ctl_console(struct ctl *ctl, const char *vm, const char *node, const char *address);
 
 const char *ctl_text(const json_t *json, const char *key);
 

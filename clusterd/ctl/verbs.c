@@ -381,58 +381,67 @@ int ctl_vm_list(struct ctl *ctl)
 	return list(ctl, "vms", ctl_show_vms);
 }
 
-/* The VM's part of the status (new reference) and this node's name; or an exit code. */
-static int vm_get(struct ctl *ctl, const char *name, json_t **ret_vm, char self[CL_NAME_MAX])
+/* The member of the status' list whose name is given, borrowed; NULL if there is none. */
+static json_t *find(const json_t *status, const char *list, const char *name)
 {
-	json_t *status = NULL, *vm;
+	json_t *item;
 	size_t i;
-	int rc = status_get(ctl, &status);
+
+	json_array_foreach(json_object_get(status, list), i, item)
+		if (strcmp(ctl_text(item, "name"), name) == 0)
+			return item;
+	return NULL;
+}
+
+/* The status (new reference) and the VM in it (borrowed); or an exit code. */
+static int vm_get(struct ctl *ctl, const char *name, json_t **ret_status, json_t **ret_vm)
+{
+	int rc = status_get(ctl, ret_status);
 
 	if (rc != CTL_OK)
 		return rc;
-	if (self)
-		snprintf(self, CL_NAME_MAX, "%s", ctl_text(status, "node"));
-	*ret_vm = NULL;
-	json_array_foreach(json_object_get(status, "vms"), i, vm)
-		if (strcmp(ctl_text(vm, "name"), name) == 0)
-			*ret_vm = json_incref(vm);
-	json_decref(status);
-	return *ret_vm ? CTL_OK : ctl_error(ctl, CTL_FAILED, "ENOENT", "there is no VM %s", name);
+	*ret_vm = find(*ret_status, "vms", name);
+	if (*ret_vm)
+		return CTL_OK;
+	json_decref(*ret_status);
+	return ctl_error(ctl, CTL_FAILED, "ENOENT", "there is no VM %s", name);
 }
 
 int ctl_vm_show(struct ctl *ctl)
 {
 	const char *name = name_arg(ctl, 0);
-	json_t *vm = NULL;
-	int rc = name ? vm_get(ctl, name, &vm, NULL) : CTL_USAGE;
+	json_t *status, *vm;
+	int rc = name ? vm_get(ctl, name, &status, &vm) : CTL_USAGE;
 
 	if (rc != CTL_OK)
 		return rc;
 	if (ctl->json)
-		return ctl_json(json_pack("{s:o}", "vm", vm));
-	ctl_show_vm(vm);
-	json_decref(vm);
-	return CTL_OK;
+		rc = ctl_json(json_pack("{s:O}", "vm", vm));
+	else
+		ctl_show_vm(vm);
+	json_decref(status);
+	return rc;
 }
 
 int ctl_vm_console(struct ctl *ctl)
 {
-	const char *name = name_arg(ctl, 0);
-	char self[CL_NAME_MAX];
-	json_t *vm = NULL;
-	int rc = name ? vm_get(ctl, name, &vm, self) : CTL_USAGE;
+	const char *name = name_arg(ctl, 0), *node;
+	json_t *status, *vm;
+	int rc = name ? vm_get(ctl, name, &status, &vm) : CTL_USAGE;
 
 	if (rc != CTL_OK)
 		return rc;
-	if (!ctl_text(vm, "node")[0])
+	node = ctl_text(vm, "node");
+	if (!node[0])
 		rc = ctl_error(ctl, CTL_FAILED, "ENOTCONN", "VM %s is %s: it has no console", name,
 			       ctl_text(vm, "state"));
-	else if (strcmp(ctl_text(vm, "node"), self) != 0)
-		rc = ctl_error(ctl, CTL_FAILED, "EREMOTE",
-			       "VM %s is on node %s: run `clusterctl vm console %s` there", name,
-			       ctl_text(vm, "node"), name);
-	json_decref(vm);
-	return rc == CTL_OK ? ctl_console(ctl, name) : rc;
+	else
+		rc = ctl_console(ctl, name, node,
+				 strcmp(node, ctl_text(status, "node")) == 0 ?
+					 NULL :
+					 ctl_text(find(status, "nodes", node), "address"));
+	json_decref(status);
+	return rc;
 }
 
 /* ---- events, why ---------------------------------------------------------------------------- */

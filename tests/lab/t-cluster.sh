@@ -155,7 +155,7 @@ bad 1 "is volume vol1 already" volume add vol2 --lun "$lun"
 
 say "what is busy"
 owner() { ctl n1 volume list --json | jq -r '.volumes[0].owner'; }
-ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --memory 128M --disk vol1/busy.img,size=1M || fail "vm create"
+ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --memory 128M --append console=ttyS0 --disk vol1/busy.img,size=1M || fail "vm create"
 bad 1 "exists already" vm create busy --kernel /lab-boot/vmlinuz-guest
 bad 1 "belongs to VM busy" vm create other --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img
 bad 1 "is stopped already" vm stop busy
@@ -168,6 +168,11 @@ bad 1 "stop it first" vm delete busy
 bad 1 "already" vm migrate busy --to n1
 bad 1 "owns it already" volume move vol1 "$(owner)"
 is "$before" "$(picture)" "nothing changed"
+# The console begins with what was shown before, and its end of input does not end it.
+console_says() { on "$1" timeout 5 clusterctl vm console busy < /dev/null 2> /dev/null | grep -q "Linux version"; }
+for node in n1 n2; do
+	wait_for 240 "the console of a VM of n1 on $node" console_says $node
+done
 
 say "a clusterd that is killed is back, and was only missed"
 pid=$(on n2 cat /run/holdfast/clusterd.pid)
@@ -193,7 +198,7 @@ bad 1 "cannot own a volume" volume move vol1 n3
 ctl n1 vm stop busy --force || fail "vm stop"
 bad 1 "takes no VMs" vm start busy --to n3
 ctl n1 vm delete busy || fail "vm delete"
-ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img 2> /dev/null && fail "the deleted VM's disk is still there"
+bad 1 "No such file" vm create busy --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img
 
 say "a damaged state file"
 on n3 sh -c 'touch /run/lab/no-clusterd; kill "$(cat /run/holdfast/clusterd.pid)"'
