@@ -6,8 +6,8 @@
  *   log -> (worker) certificate signed, answer sent
  *
  * A token is good at the node that gave it, once, for 15 minutes; tokens.json
- * has the SHA-256 of its secret.  It is used up when its node was admitted, so
- * a refusal for another reason does not cost it.
+ * has the SHA-256 of its secret.  The first node that is let try has it from then on, so that two cannot
+ * share it; a refusal for another reason gives it back.  A node whose answer was lost may ask again with it.
  */
 #include "clusterd/daemon.h"
 
@@ -52,9 +52,10 @@ void cd_cluster_tokens_load(struct cd *cd)
 
 		if (n == CD_TOKENS_MAX || cd_hex_decode(cd_field_text(entry, "sha256"), t->hash, 32) < 0)
 			continue;
-		t->used = true;
+		t->there = true;
 		t->expires_ms = json_integer_value(json_object_get(entry, "expires_ms"));
 		snprintf(t->node, sizeof(t->node), "%s", cd_field_text(entry, "node"));
+		snprintf(t->used_by, sizeof(t->used_by), "%s", cd_field_text(entry, "used_by"));
 		n++;
 	}
 	json_decref(list);
@@ -68,12 +69,13 @@ static int tokens_save(const struct cd *cd)
 	int rc;
 
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++) {
-		if (!cd->tokens[i].used)
+		if (!cd->tokens[i].there)
 			continue;
 		cd_hex_encode(cd->tokens[i].hash, 32, hex);
-		json_array_append_new(list, json_pack("{s:s s:I s:s}", "sha256", hex, "expires_ms",
+		json_array_append_new(list, json_pack("{s:s s:I s:s s:s}", "sha256", hex, "expires_ms",
 						      (json_int_t)cd->tokens[i].expires_ms, "node",
-						      cd->tokens[i].node));
+						      cd->tokens[i].node, "used_by",
+						      cd->tokens[i].used_by));
 	}
 	text = json_dumps(list, JSON_INDENT(1));
 	json_decref(list);
@@ -88,10 +90,13 @@ static int tokens_save(const struct cd *cd)
 static struct cd_token_record *token_slot(struct cd *cd)
 {
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
-		if (cd->tokens[i].used && cd->tokens[i].expires_ms < cd_wall_ms())
-			cd->tokens[i].used = false;
+		if (cd->tokens[i].there && cd->tokens[i].expires_ms < cd_wall_ms())
+			cd->tokens[i].there = false;
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
-		if (!cd->tokens[i].used)
+		if (!cd->tokens[i].there)
+			return &cd->tokens[i];
+	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
+		if (cd->tokens[i].used_by[0])
 			return &cd->tokens[i];
 	return NULL;
 }
@@ -102,7 +107,7 @@ static struct cd_token_record *token_find(struct cd *cd, const uint8_t secret[CD
 
 	cd_pki_sha256(secret, CD_TOKEN_SECRET_BYTES, hash);
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
-		if (cd->tokens[i].used && memcmp(cd->tokens[i].hash, hash, sizeof(hash)) == 0)
+		if (cd->tokens[i].there && memcmp(cd->tokens[i].hash, hash, sizeof(hash)) == 0)
 			return &cd->tokens[i];
 	return NULL;
 }
@@ -138,17 +143,19 @@ void cd_cluster_token(struct cd *cd, struct cd_ipc_call *call, const json_t *req
 	cd_pki_random(token.secret, sizeof(token.secret));
 	snprintf(token.cluster, sizeof(token.cluster), "%s", cd->self.cluster);
 	snprintf(token.node, sizeof(token.node), "%s", node);
+	snprintf(token.issuer, sizeof(token.issuer), "%s", cd->self.name);
 	if (rc == 0)
 		rc = cd_token_encode(&token, text);
 	if (rc == 0) {
-		record->used = true;
+		record->there = true;
 		cd_pki_sha256(token.secret, sizeof(token.secret), record->hash);
 		record->expires_ms = cd_wall_ms() + CD_TOKEN_LIFE_MS;
 		snprintf(record->node, sizeof(record->node), "%s", node);
+		record->used_by[0] = '\0';
 		rc = tokens_save(cd);
 	}
 	if (rc < 0) {
-		record->used = false;
+		record->there = false;
 		cd_ipc_reply_error(call, -rc, "no token: %s: %s", path, strerror(-rc));
 		return;
 	}
@@ -280,7 +287,6 @@ static void admit_finish(struct admit *admit)
 	struct cd *cd = admit->cd;
 	const struct core_state *st = cd_state(cd);
 	const struct core_node *node = core_node_find(st, admit->name);
-	struct cd_token_record *token = token_find(cd, admit->secret);
 
 	if (!node) {
 		admit_refuse(admit, -EIO, "the node was admitted but is not in the state");
@@ -295,18 +301,19 @@ static void admit_finish(struct admit *admit)
 							st->nodes[id].name, "address",
 							st->nodes[id].address, "voter",
 							st->nodes[id].voter));
-	if (token) {
-		token->used = false;
-		if (tokens_save(cd) < 0)
-			cl_warning("tokens.json cannot be written");
-	}
+	if (tokens_save(cd) < 0)
+		cl_warning("tokens.json cannot be written");
 	answer_submit(admit);
 }
 
 static void admit_added(struct cd *cd, void *arg, int err, const struct core_answer *answer)
 {
 	struct admit *admit = arg;
+	struct cd_token_record *token = token_find(cd, admit->secret);
 
+	/* Where it is not known whether it was admitted, the token stays this node's. */
+	if (err < 0 && answer && token)
+		token->used_by[0] = '\0';
 	if (err < 0)
 		admit_refuse(admit, err, "%s",
 			     answer && answer->text[0] ? answer->text :
@@ -363,7 +370,12 @@ static void accept_done(struct cd_job *job)
 		admit_refuse(admit, -EACCES,
 			     "the token is %s: a token is good once, for 15 minutes, at the node that"
 			     " gave it",
-			     token ? "too old" : "not known here or was used");
+			     token ? "too old" : "not known here");
+		return;
+	}
+	if (token->used_by[0] && strcmp(token->used_by, admit->name) != 0) {
+		admit_refuse(admit, -EACCES, "the token was used by node %s: a token is good once",
+			     token->used_by);
 		return;
 	}
 	if (token->node[0] && strcmp(token->node, admit->name) != 0) {
@@ -377,6 +389,7 @@ static void accept_done(struct cd_job *job)
 		admit_finish(admit);
 		return;
 	}
+	snprintf(token->used_by, sizeof(token->used_by), "%s", admit->name);
 	cmd = calloc(1, sizeof(*cmd));
 	if (!cmd)
 		abort();

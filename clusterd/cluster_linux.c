@@ -264,8 +264,8 @@ static int join_ask(struct setup_job *job)
 		const char *text = cd_field_text(json, "error");
 
 		rc = -EACCES;
-		snprintf(job->error, sizeof(job->error), "%s refused: %.400s", job->address,
-			 text[0] ? text : "no reason given");
+		snprintf(job->error, sizeof(job->error), "%s refused: %.400s; the token was given by node %s", job->address,
+			 text[0] ? text : "no reason given", job->token.issuer);
 	}
 	json_decref(json);
 	explicit_bzero(answer, strlen(answer));

@@ -32,10 +32,11 @@ struct cd_vm_monitor;
 
 /* A join token given here: only its secret's hash is kept, also on disk. */
 struct cd_token_record {
-	bool used;
+	bool there;
 	uint8_t hash[32];
 	int64_t expires_ms; /* wall clock */
-	char node[CL_NAME_MAX];
+	char node[CL_NAME_MAX]; /* good for this one only, or "" */
+	char used_by[CL_NAME_MAX]; /* good for no other any more, or "" */
 };
 
 /* A client that waits: for events after `since`, or for a job's end. */

@@ -8,8 +8,8 @@
 #include "common/cl_wire.h"
 
 #define TOKEN_PREFIX  "HF1-"
-#define TOKEN_BYTES   224u
-#define TOKEN_VERSION 1
+#define TOKEN_BYTES   288u
+#define TOKEN_VERSION 2
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -28,6 +28,7 @@ int cd_token_encode(const struct cd_token *token, char out[CD_TOKEN_TEXT_MAX])
 	cl_write_u16(&w, token->port);
 	cl_write_str(&w, token->cluster);
 	cl_write_str(&w, token->node);
+	cl_write_str(&w, token->issuer);
 	cl_write_u32(&w, cl_crc32c(0, buf, w.bad ? 0 : w.pos));
 	len = cl_writer_done(&w);
 	if (len < 0)
@@ -87,8 +88,9 @@ int cd_token_decode(const char *text, struct cd_token *ret_token)
 	token.port = cl_read_u16(&r);
 	cl_read_str(&r, token.cluster, sizeof(token.cluster));
 	cl_read_str(&r, token.node, sizeof(token.node));
+	cl_read_str(&r, token.issuer, sizeof(token.issuer));
 	if (cl_read_u32(&r) != cl_crc32c(0, buf, (size_t)len - 4) || cl_reader_done(&r) < 0 ||
-	    !cl_name_valid(token.cluster) || (token.node[0] && !cl_name_valid(token.node)) ||
+	    !cl_name_valid(token.cluster) || !cl_name_valid(token.issuer) || (token.node[0] && !cl_name_valid(token.node)) ||
 	    !token.port)
 		return -EBADMSG;
 	*ret_token = token;

@@ -3,8 +3,8 @@
  * The join token: printed text that carries what a joiner must know before it
  * trusts anybody: "HF1-" and base64url of
  *
- *   u8 version 1 | 32 bytes SHA-256 of the CA certificate (DER) | 16 bytes secret
- *   | u16 port | str cluster | str node (empty: any) | u32 CRC-32C of all before
+ *   u8 version 2 | 32 bytes SHA-256 of the CA certificate (DER) | 16 bytes secret
+ *   | u16 port | str cluster | str node (empty: any) | str issuer | u32 CRC-32C of all before
  *
  * Pure.  The cluster stores only SHA-256 of the secret.
  */
@@ -17,7 +17,7 @@
 #include "common/cl_types.h"
 
 #define CD_TOKEN_SECRET_BYTES 16u
-#define CD_TOKEN_TEXT_MAX     320u
+#define CD_TOKEN_TEXT_MAX     400u
 #define CD_TOKEN_LIFE_MS      (15u * 60u * 1000u)
 
 struct cd_token {
@@ -25,7 +25,8 @@ struct cd_token {
 	uint8_t secret[CD_TOKEN_SECRET_BYTES];
 	uint16_t port;
 	char cluster[CL_NAME_MAX];
-	char node[CL_NAME_MAX];
+	char node[CL_NAME_MAX];	  /* who may join with it; "": anybody */
+	char issuer[CL_NAME_MAX]; /* the node that gave it and knows its secret's hash */
 };
 
 /* 0 or -EMSGSIZE. */

@@ -62,7 +62,13 @@ text=$(ctl n3 cluster join "$a1" --token "$token" --address "$a3" 2>&1)
 is 1 $? "a token for n2 does not admit n3 ($text)"
 for node in n2 n3; do
 	address=$(on $node hostname -I | tr ' ' '\n' | grep '^10\.77\.1\.')
-	[ $node = n3 ] && token=$(ctl n1 cluster token)
+	if [ $node = n3 ]; then
+		token=$(ctl n1 cluster token)
+		text=$(ctl n3 cluster join "$a2" --token "$token" --address "$address" 2>&1)
+		is 1 $? "a token of n1 is not good at n2 ($text)"
+		case $text in *"was given by node n1"*) ;; *) fail "it does not say where: $text" ;; esac
+	fi
+	a2=$address
 	ctl $node cluster join "$a1" --token "$token" --address "$address" || fail "$node joins"
 done
 bad 1 "already node n1" cluster join "$a1" --token "$token"

@@ -9,7 +9,7 @@
 
 static struct cd_token sample(void)
 {
-	struct cd_token token = { .port = 7400, .cluster = "prod", .node = "n2" };
+	struct cd_token token = { .port = 7400, .cluster = "prod", .node = "n2", .issuer = "n1" };
 
 	for (unsigned i = 0; i < sizeof(token.fingerprint); i++)
 		token.fingerprint[i] = (uint8_t)(i * 7 + 1);
@@ -31,6 +31,7 @@ static void test_round_trip(void)
 	CU_ASSERT_EQUAL(back.port, 7400);
 	CU_ASSERT_STRING_EQUAL(back.cluster, "prod");
 	CU_ASSERT_STRING_EQUAL(back.node, "n2");
+	CU_ASSERT_STRING_EQUAL(back.issuer, "n1");
 }
 
 static void test_longest(void)
@@ -40,6 +41,7 @@ static void test_longest(void)
 
 	memset(token.cluster, 'c', CL_NAME_MAX - 1);
 	memset(token.node, 'n', CL_NAME_MAX - 1);
+	memset(token.issuer, 'i', CL_NAME_MAX - 1);
 	CU_ASSERT_EQUAL_FATAL(cd_token_encode(&token, text), 0);
 	CU_ASSERT_EQUAL(cd_token_decode(text, &back), 0);
 }
