@@ -171,17 +171,24 @@ int ctl_cluster_status(struct ctl *ctl)
 	return !member ? CTL_NO_CLUSTER : quorate ? CTL_OK : CTL_NO_QUORUM;
 }
 
+/* The same, of a node that is in a cluster. */
+static int member_status_get(struct ctl *ctl, json_t **ret_status)
+{
+	int rc = status_get(ctl, ret_status);
+
+	if (rc != CTL_OK || strcmp(ctl_text(*ret_status, "state"), "not-in-cluster") != 0)
+		return rc;
+	json_decref(*ret_status);
+	return ctl_error(ctl, CTL_NO_CLUSTER, "ENOTCONN", "this node is not in a cluster");
+}
+
 static int list(struct ctl *ctl, const char *key, void (*show)(const json_t *))
 {
 	json_t *status = NULL;
-	int rc = status_get(ctl, &status);
+	int rc = member_status_get(ctl, &status);
 
 	if (rc != CTL_OK)
 		return rc;
-	if (strcmp(ctl_text(status, "state"), "not-in-cluster") == 0) {
-		json_decref(status);
-		return ctl_error(ctl, CTL_NO_CLUSTER, "ENOTCONN", "this node is not in a cluster");
-	}
 	if (ctl->json)
 		ctl_json(json_pack("{s:O}", key, json_object_get(status, key)));
 	else
@@ -396,7 +403,7 @@ static json_t *find(const json_t *status, const char *list, const char *name)
 /* The status (new reference) and the VM in it (borrowed); or an exit code. */
 static int vm_get(struct ctl *ctl, const char *name, json_t **ret_status, json_t **ret_vm)
 {
-	int rc = status_get(ctl, ret_status);
+	int rc = member_status_get(ctl, ret_status);
 
 	if (rc != CTL_OK)
 		return rc;

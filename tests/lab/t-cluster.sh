@@ -45,6 +45,7 @@ ctl n1 status > /dev/null 2>&1
 is 3 $? "status of a node in no cluster"
 bad 3 "not in a cluster" vm list
 bad 3 "not in a cluster" vm start a
+bad 3 "not in a cluster" vm show a
 bad 2 "not a name" cluster create 'no name'
 bad 1 "not an address of this node" cluster create lab --address 192.0.2.1
 bad 1 "allowed 1000 to 30000" cluster create lab --token-ms 5
