@@ -348,6 +348,12 @@ void cd_fx_vm_save(struct cd_fx *fx)
 	}
 	rc = cd_vmproc_call(fx->vm.name, "save", json_pack("{s:s}", "path", path), SAVE_MS, &result,
 			    &error);
+	if (rc == 0) {
+		fx->result.values[0] =
+			(uint64_t)json_integer_value(json_object_get(result, "bytes"));
+		fx->result.values[1] =
+			(uint64_t)json_integer_value(json_object_get(result, "total_ms"));
+	}
 	json_decref(result);
 	if (rc == 0)
 		cd_fx_done(fx);

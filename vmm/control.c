@@ -92,6 +92,7 @@ static json_t *move_json(struct vmm_control *c)
 		NUM("state_bytes", s->state_bytes);
 		NUM("state_us", s->state_us);
 		NUM("pause_us", s->pause_us);
+		NUM("final_us", s->final_us);
 		NUM("peer_load_us", s->peer_load_us);
 		NUM("total_ms", s->total_us / 1000);
 		if (s->ready_ns)
@@ -103,8 +104,11 @@ static json_t *move_json(struct vmm_control *c)
 		NUM("rounds", r->rounds);
 		NUM("data_pages", r->data_pages);
 		NUM("zero_pages", r->zero_pages);
+		if (r->end_ns)
+			NUM("receive_us", (r->end_ns - r->begin_ns) / 1000);
 		NUM("load_us", r->load_us);
 		NUM("stopped_at_end_us", r->age_ns / 1000);
+		NUM("wait_us", c->waited_us);
 		NUM("disks_open_us", c->opened_us);
 		NUM("downtime_us", c->stopped_us);
 	}

@@ -97,7 +97,9 @@ struct vmm_control {
 	char *error;	    /* of the last move */
 	struct vmm_send_stats sent;
 	struct vmm_recv_stats received;
-	uint64_t started_ns, opened_us, stopped_us; /* stopped_us: guest-seen, at the destination */
+	uint64_t started_ns;
+	/* At the destination: loaded; from there to resume, in it, and the guest's whole pause. */
+	uint64_t ready_ns, waited_us, opened_us, stopped_us;
 	bool must_announce;
 	bool failed; /* exit with an error whatever the VM's reason */
 

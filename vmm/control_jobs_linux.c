@@ -16,7 +16,6 @@
 #include <libgen.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "vmm/migrant_kvm.h"
+#include "vmm/migration/accept.h"
 #include "vmm/vm_config.h"
 #include "vmm/vmm.h"
 
@@ -84,7 +84,7 @@ static void move_begin(struct vmm_control *c, bool outgoing)
 	c->error = NULL;
 	c->sent = (struct vmm_send_stats){ 0 };
 	c->received = (struct vmm_recv_stats){ 0 };
-	c->opened_us = c->stopped_us = 0;
+	c->ready_ns = c->waited_us = c->opened_us = c->stopped_us = 0;
 	c->started_ns = vmm_control_now_ns();
 	if (c->outcome != OUTCOME_QUIT)
 		atomic_store(&c->cancel, false);
@@ -174,6 +174,7 @@ static void job_do_restore(struct vmm_control *c)
 	c->restore_fd = -1;
 	pthread_mutex_lock(&c->lock);
 	c->received = stats;
+	c->ready_ns = vmm_control_now_ns();
 	c->phase = r ? MOVE_FAILED : MOVE_READY;
 	pthread_mutex_unlock(&c->lock);
 	if (r) {
@@ -186,41 +187,28 @@ static void job_do_restore(struct vmm_control *c)
 	vmm_state_set(c->vm, VMM_READY, "restored, waits for its generation");
 }
 
-/* The next connection that is from the cluster and from the node that was named, or NULL at the end. */
+static void on_refused(void *arg, const char *text)
+{
+	struct vmm_control *c = arg;
+
+	cl_warning("VM %s: its migration is awaited: %s", c->vm->config->name, text);
+}
+
+/* The connection of the node that was named, or NULL at the end. */
 static struct cl_tls *accept_peer(struct vmm_control *c)
 {
-	struct pollfd p[2] = { { .fd = c->listen_fd, .events = POLLIN },
-			       { .fd = c->stop_fd, .events = POLLIN } };
+	const struct vmm_door door = { .creds = c->creds,
+				       .listen_fd = c->listen_fd,
+				       .stop_fd = c->stop_fd,
+				       .peer = c->peer,
+				       .timeout_ms = HANDSHAKE_MS,
+				       .refused = on_refused,
+				       .arg = c };
+	struct cl_tls *tls = vmm_accept(&door);
 
-	for (;;) {
-		struct cl_tls *tls = NULL;
-		int fd, r;
-
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return NULL;
-		if (p[1].revents)
-			return NULL;
-		if (!p[0].revents)
-			continue;
-		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0)
-			continue;
-		r = cl_tls_accept(c->creds, fd, HANDSHAKE_MS, &tls);
-		if (r) {
-			cl_warning("VM %s: a connection for its migration was refused: TLS: %s",
-				   c->vm->config->name, strerror(-r));
-			close(fd);
-			continue;
-		}
-		if (c->peer[0] && strcmp(c->peer, cl_tls_peer_name(tls)) != 0) {
-			cl_warning("VM %s: migration from node %s refused: expected is node %s",
-				   c->vm->config->name, cl_tls_peer_name(tls), c->peer);
-			cl_tls_free(tls);
-			continue;
-		}
+	if (tls)
 		tls_tune(tls);
-		return tls;
-	}
+	return tls;
 }
 
 static void job_do_incoming(struct vmm_control *c)
@@ -256,7 +244,10 @@ static void job_do_incoming(struct vmm_control *c)
 		move_failed(c, error, false);
 		end_failed(c);
 	} else {
-		phase_set(c, MOVE_READY);
+		pthread_mutex_lock(&c->lock);
+		c->ready_ns = vmm_control_now_ns();
+		c->phase = MOVE_READY;
+		pthread_mutex_unlock(&c->lock);
 		job_over(c);
 		vmm_state_set(c->vm, VMM_READY, "all of it came, waits for its generation");
 		cl_ctl_event(c->server,
@@ -288,7 +279,7 @@ static void job_do_resume(struct vmm_control *c)
 {
 	bool came = vmm_state_get(c->vm) == VMM_READY;
 	uint64_t start = vmm_control_now_ns(), now;
-	char reason[96] = "resumed", *error = NULL;
+	char reason[200] = "resumed", *error = NULL;
 	int r;
 
 	if (came) {
@@ -304,12 +295,18 @@ static void job_do_resume(struct vmm_control *c)
 	now = vmm_control_now_ns();
 	if (came) {
 		pthread_mutex_lock(&c->lock);
+		c->waited_us = (start - c->ready_ns) / 1000;
 		c->opened_us = (now - start) / 1000;
 		c->stopped_us = (c->received.age_ns + now - c->received.end_ns) / 1000;
 		c->phase = MOVE_DONE;
 		c->must_announce = true;
-		snprintf(reason, sizeof(reason), "resumed here; the guest was stopped for %llu ms",
-			 (unsigned long long)(c->stopped_us / 1000));
+		snprintf(reason, sizeof(reason),
+			 "resumed here; the guest was stopped for %llu ms: until all had come %llu, loading %llu, until told %llu, opening disks %llu",
+			 (unsigned long long)(c->stopped_us / 1000),
+			 (unsigned long long)(c->received.age_ns / 1000000),
+			 (unsigned long long)(c->received.load_us / 1000),
+			 (unsigned long long)(c->waited_us / 1000),
+			 (unsigned long long)(c->opened_us / 1000));
 		pthread_mutex_unlock(&c->lock);
 	}
 	job_over(c);
@@ -441,6 +438,11 @@ static void hook_switched(void *arg, const struct vmm_send_stats *s)
 {
 	struct vmm_control *c = arg;
 
+	cl_notice("VM %s: paused %llu us, rest of memory %llu us (%llu pages), state %llu us; all sent after %llu us",
+		  c->vm->config->name, (unsigned long long)s->pause_us,
+		  (unsigned long long)s->final_us, (unsigned long long)s->final_pages,
+		  (unsigned long long)s->state_us,
+		  (unsigned long long)((s->sent_ns - s->paused_ns) / 1000));
 	cl_ctl_event(c->server,
 		     json_pack("{s:s, s:I, s:i, s:I, s:I, s:I}", "event", "migration-switched", "sent",
 			       (json_int_t)s->sent_bytes, "rounds", (int)s->round, "total_ms",

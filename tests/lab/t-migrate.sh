@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab-manual: has not been seen to run to its end with a Linux guest yet; run it by name
 # lab: nodes=2 luns=1 seconds=1500
 # One VM and the vmm alone, no cluster: it moves from n1 to n2 and back under load with one TCP connection kept open,
 # is saved and restored; and everything that must not work does not and leaves it running. MIG_NODES=1 plays both sides on n1.
@@ -67,7 +66,7 @@ start() { # start ROLE NODE TLS GENERATION [vmm options]: a vmm of its own folde
 	on "$node" sh -c "mkdir -p $dir/run && chmod 700 $dir/run && cat > $dir/config.json" << CONFIG
 {"name":"mig","uuid":"5a3c2b10-0000-4000-8000-000000000077","generation":$gen,"memory_mib":$GUEST_MIB,"cpus":${CPUS:-2},
  "kernel":"$D/vmlinuz","initrd":"$D/initrd","uid":64077,
- "append":"console=ttyS0 panic=-1 hf.ip=$GUEST/24 hf.ram_mib=${RAM_MIB:-32} hf.swaps=${SWAPS:-200} hf.tell_every=50 hf.interval_ms=${INTERVAL_MS:-4}",
+ "append":"console=ttyS0 panic=-1 hf.ip=$GUEST/24 hf.ram_mib=${RAM_MIB:-32} hf.swaps=${SWAPS:-40} hf.tell_every=50 hf.interval_ms=${INTERVAL_MS:-4}",
  "disks":[{"file":"$DISK"}],"nets":[{"tap":"mig$n","bridge":"vmbr0","mac":"52:54:00:4d:49:47"}],
  "run_dir":"$dir/run","tls_dir":"$D/tls/$tls","downtime_ms":300,"paused":false}
 CONFIG
@@ -76,7 +75,7 @@ CONFIG
 	wait_for 200 "$role (generation $gen) on $node answers" on "$node" test -S "$S"
 }
 ctl() { on "$1" "$D/vmmctl" "${@:2}"; } # ctl NODE [--until EVENT] SOCKET VERB...
-state() { ctl "$1" "$2" status 2> /dev/null | sed -n 's/.*"state": "\([a-z]*\)".*/\1/p'; }
+state() { ctl "$1" "$2" status 2> /dev/null | grep -o '"state": "[a-z]*"' | sed -n '1s/.*"\([a-z]*\)"$/\1/p'; } # of the VM; disks have theirs after it
 state_is() { [ "$(state "$1" "$2")" = "$3" ]; }
 gone() { ! ctl "$1" "$2" status > /dev/null 2>&1; }
 figure() { sed -n "s/.*\"$2\": \([0-9]*\).*/\1/p" <<< "$1" | tail -n 1; }

@@ -17,7 +17,8 @@ struct vmm_recv_stats {
 	uint64_t zero_pages;
 	uint32_t rounds;
 	uint64_t age_ns;      /* how long the guest had been stopped when END came */
-	uint64_t end_ns;      /* CLOCK_MONOTONIC at which END came */
+	uint64_t begin_ns;    /* CLOCK_MONOTONIC at which the first bytes came */
+	uint64_t end_ns;      /* ... END came */
 	uint64_t load_us;     /* checking and loading after END */
 	uint64_t generation;  /* of the source */
 	char source[CL_NAME_MAX];

@@ -232,6 +232,7 @@ static int receive(struct receiver *rc, char **ret_error)
 	int r;
 
 	r = rc->link->read(rc->link, head, sizeof(head));
+	rc->stats->begin_ns = clock_ns(CLOCK_MONOTONIC);
 	r = r ? r : vmm_stream_header_decode(&rc->stream, head);
 	while (!r && !rc->stream.ended) {
 		at = rc->stream.offset;

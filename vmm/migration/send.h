@@ -35,6 +35,7 @@ struct vmm_send_stats {
 	uint64_t state_bytes;
 	uint64_t pause_us;	  /* stopping vCPUs and devices */
 	uint64_t final_pages;	  /* sent while paused */
+	uint64_t final_us;	  /* that took */
 	uint64_t paused_ns;	  /* CLOCK_MONOTONIC at which the guest stopped, 0 = not yet */
 	uint64_t sent_ns;	  /* ... END was handed to the link */
 	uint64_t ready_ns;	  /* ... the destination was ready */

@@ -483,7 +483,7 @@ static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct thr
 static int final_copy(struct sender *s, uint32_t *lens, char **ret_error)
 {
 	const struct vmm_mig_machine *m = s->m;
-	uint64_t pages = s->stats->data_pages + s->stats->zero_pages, start;
+	uint64_t pages = s->stats->data_pages + s->stats->zero_pages, begin = now_ns(), start;
 	int r = m->log_fetch(m->arg, s->dirty);
 
 	r = r ? r : send_pages(s, true);
@@ -495,6 +495,7 @@ static int final_copy(struct sender *s, uint32_t *lens, char **ret_error)
 	/* Serialising may have written guest memory. */
 	r = r ? r : m->log_fetch(m->arg, s->dirty);
 	r = r ? r : send_pages(s, true);
+	s->stats->final_us = (now_ns() - begin) / 1000 - s->stats->state_us;
 	s->stats->final_pages = s->stats->data_pages + s->stats->zero_pages - pages;
 	return r;
 }

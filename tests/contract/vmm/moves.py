@@ -290,7 +290,7 @@ class Test:
         stranger.ended()
         picky = self.incoming("picky", peer="n9")
         self.fails(a, "closed", "a destination that expects another node")
-        need("migration from node n1 refused: expected is node n9" in picky.text(), "it says so")
+        wait("it says so", lambda: "node n1 was refused: expected is node n9" in picky.text())
         self.fails(a, "is node n2, expected is node n7", "a destination that is not the one asked for", peer="n7")
         picky.control.call("quit")
         picky.ended()
@@ -304,6 +304,21 @@ class Test:
         noise.control.call("quit")
         noise.ended()
         a.goes_on("after all that")
+
+    def strangers(self, a):
+        """Who connects and says nothing, however many, does not keep the peer out or waiting for their time-out."""
+        b = self.incoming("besieged")
+        silent = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(12)]
+        self.migrate(a)
+        e = a.control.event("migration-switched", "migration-failed")
+        need(e["event"] == "migration-switched" and "timed out" not in b.text(), "the peer came in past silent strangers")
+        b.control.event("migration-ready")
+        for s in silent:
+            s.close()
+        a.control.call("migrate-finish", outcome="aborted")
+        b.control.call("quit")
+        b.ended()
+        a.goes_on("after strangers")
 
     def cancel(self, a):
         b = self.incoming("cancelled")
@@ -407,6 +422,7 @@ class Test:
         e = self.live(d, "n1", "n2", 5)
         check_output("over four moves", a.said, b.said, c.said, d.said, e.said)
         self.must_fail(e)
+        self.strangers(e)
         self.cancel(e)
         self.killed(e)
         self.stopped_peer(e)
