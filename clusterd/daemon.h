@@ -105,6 +105,7 @@ struct cd {
 
 	struct cd_watch *watches[CORE_VOLUMES_MAX];
 	struct cd_vm_monitor *monitors;
+	uint64_t saving_ms[CORE_VMS_MAX]; /* CLOCK_MONOTONIC when its save was first heard of; 0: it runs */
 	bool csvd_wanted;
 	json_t *csvd_volumes; /* csvd's last word on its volumes: an array, or NULL */
 };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clusterd/monitor_vmm.h"
@@ -119,6 +120,7 @@ static void fx_copy(struct cd *cd, struct cd_fx *fx)
 	}
 	if (e->vm < CORE_VMS_MAX) {
 		fx->vm = st->vms[e->vm].config;
+		fx->saving_ms = cd->saving_ms[e->vm];
 		for (uint8_t i = 0; i < fx->vm.disk_count; i++) {
 			if (fx->vm.disks[i].volume >= CORE_VOLUMES_MAX)
 				continue;
@@ -239,7 +241,7 @@ void cd_effect_void(struct cd *cd, uint64_t id)
  * A LUN is watched while the state says that this incarnation's key is registered
  * there; after a restart of clusterd, too.  A fenced node's watch stays until its key is no longer ours.
  */
-void cd_effect_changed(struct cd *cd)
+static void watches_keep(struct cd *cd)
 {
 	const struct core_state *st = cd_state(cd);
 	const struct core_node *self = &st->nodes[cd->self.id];
@@ -258,4 +260,38 @@ void cd_effect_changed(struct cd *cd)
 			cd->watches[i] =
 				cd_watch_start(cd, volume->name, volume->lun, self->pr_key);
 	}
+}
+
+/* ---- clocks --------------------------------------------------------------------------------- */
+
+static uint64_t monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
+}
+
+/*
+ * Since when each saved guest stands still at most, by this node's clock: every node hears of a save in the log before
+ * it begins.  Whoever restores it moves its clocks on by no more; after a restart of clusterd that is less than it could be.
+ */
+static void saves_note(struct cd *cd)
+{
+	const struct core_state *st = cd_state(cd);
+
+	for (uint16_t i = 0; i < CORE_VMS_MAX; i++) {
+		bool saving = i < st->vm_count && st->vms[i].state == CORE_VM_QUICK;
+
+		if (!saving)
+			cd->saving_ms[i] = 0;
+		else if (!cd->saving_ms[i])
+			cd->saving_ms[i] = monotonic_ms();
+	}
+}
+
+void cd_effect_changed(struct cd *cd)
+{
+	saves_note(cd);
+	watches_keep(cd);
 }

@@ -32,6 +32,7 @@ struct cd_fx {
 	/* VM */
 	struct core_vm_config vm;
 	char disk_volumes[CORE_DISKS_MAX][CL_NAME_MAX];
+	uint64_t saving_ms;	       /* CLOCK_MONOTONIC before which its save cannot have begun */
 	char save_volume[CL_NAME_MAX]; /* volume of the first disk on one, or "" */
 };
 

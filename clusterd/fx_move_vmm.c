@@ -325,6 +325,7 @@ static int save_dir_make(const struct cd_fx *fx, const char *dir)
 
 void cd_fx_vm_save(struct cd_fx *fx)
 {
+	static const char *const settled[] = { "running", "paused", "saved", NULL };
 	char dir[CD_PATH_MAX], path[CD_PATH_MAX];
 	CL_CLEANUP_FREE char *error = NULL;
 	struct cd_vm_status status;
@@ -336,8 +337,11 @@ void cd_fx_vm_save(struct cd_fx *fx)
 			     fx->vm.name);
 		return;
 	}
-	if (cd_vmproc_status(fx->vm.name, CALL_MS, &status) == 0 &&
-	    strcmp(status.state, "saved") == 0) {
+	/* Asked again after our restart: it may be under way or over. */
+	rc = cd_vmproc_status(fx->vm.name, CALL_MS, &status);
+	if (rc == 0 && strcmp(status.state, "migrating") == 0)
+		rc = cd_fx_vmm_wait(fx, settled, SAVE_MS, &status);
+	if (rc == 0 && strcmp(status.state, "saved") == 0) {
 		cd_fx_done(fx);
 		return;
 	}
@@ -353,6 +357,10 @@ void cd_fx_vm_save(struct cd_fx *fx)
 			(uint64_t)json_integer_value(json_object_get(result, "bytes"));
 		fx->result.values[1] =
 			(uint64_t)json_integer_value(json_object_get(result, "total_ms"));
+		cl_notice("VM %s: saved %llu bytes in %llu ms, the last %lld of them paused",
+			  fx->vm.name, (unsigned long long)fx->result.values[0],
+			  (unsigned long long)fx->result.values[1],
+			  (long long)json_integer_value(json_object_get(result, "paused_ms")));
 	}
 	json_decref(result);
 	if (rc == 0)

@@ -92,6 +92,8 @@ static int config_write(const struct cd_fx *fx, const char *dir, const char *pat
 			 (json_int_t)CD_FX_UID(fx->effect.vm), "disks", config_disks(fx), "nets",
 			 config_nets(fx), "run_dir", dir, "tls_dir", tls, "downtime_ms", 300,
 			 "paused", paused);
+	if (json && fx->saving_ms)
+		json_object_set_new(json, "stopped_since_ms", json_integer((json_int_t)fx->saving_ms));
 	if (json && fx->vm.initrd[0])
 		json_object_set_new(json, "initrd", json_string(fx->vm.initrd));
 	text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
@@ -282,18 +284,17 @@ void cd_fx_vmm_resume(struct cd_fx *fx)
 	struct cd_vm_status status;
 	CL_CLEANUP_FREE char *error = NULL;
 	json_t *result;
-	int rc = cd_vmproc_status(fx->vm.name, CALL_MS, &status);
+	/* At once: a guest stands still until then.  It is refused to one that runs already. */
+	int rc = cd_vmproc_call(fx->vm.name, "resume",
+				json_pack("{s:I}", "generation",
+					  (json_int_t)fx->effect.generation),
+				START_MS, &result, &error);
 
-	if (rc == 0 && strcmp(status.state, "running") == 0 &&
-	    status.generation == fx->effect.generation) {
-		cd_fx_done(fx);
-		return;
-	}
-	rc = cd_vmproc_call(fx->vm.name, "resume",
-			    json_pack("{s:I}", "generation", (json_int_t)fx->effect.generation),
-			    START_MS, &result, &error);
 	json_decref(result);
-	if (rc == 0)
+	if (cd_vmproc_status(fx->vm.name, CALL_MS, &status) == 0 &&
+	    strcmp(status.state, "running") == 0 && status.generation == fx->effect.generation)
+		rc = 0;
+	else if (rc == 0)
 		rc = cd_fx_vmm_wait(fx, up, START_MS, &status);
 	if (rc == 0)
 		cd_fx_done(fx);

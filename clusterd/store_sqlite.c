@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <sqlite3.h>
 
@@ -25,6 +26,7 @@
 #define STORE_VERSION	     1
 #define STORE_EVENTS_KEPT    20000
 #define STORE_RETRY_MS	     1000
+#define STORE_EVENTS_WAIT_MS 200 /* for a transaction that has to be anyway */
 
 static const char schema[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -45,13 +47,14 @@ struct store_op {
 	char *data;
 };
 
-/* lock guards head and tail. */
+/* lock guards head, tail and urgent. */
 struct cd_store {
 	sqlite3 *db;
 	char *path;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct store_op *head, **tail;
+	bool urgent; /* more than events is queued */
 	struct cd_post *post;
 	const struct cd_store_ops *ops;
 	void *arg;
@@ -197,6 +200,7 @@ int cd_store_open(const char *path, const uint8_t uuid[CL_UUID_BYTES], uint32_t 
 {
 	struct cd_store *store = calloc(1, sizeof(*store));
 	char hex[2 * CL_UUID_BYTES + 1];
+	pthread_condattr_t attr;
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
 	mode_t old;
 	struct stat st;
@@ -208,7 +212,10 @@ int cd_store_open(const char *path, const uint8_t uuid[CL_UUID_BYTES], uint32_t 
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->wake, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&store->wake, &attr);
+	pthread_condattr_destroy(&attr);
 	store->tail = &store->head;
 	uuid_hex(uuid, hex);
 	fresh = stat(path, &st) < 0;
@@ -435,6 +442,31 @@ static void notice_post(struct cd_store *store, uint64_t op, bool trouble, const
 	cd_post_call(store->post, notice_run, notice);
 }
 
+/*
+ * Everything that is queued, lock held.  Nobody waits for an event to be durable: alone they wait a
+ * little for a transaction, so that theirs is not in the way of an entry that a guest's pause waits for.
+ */
+static struct store_op *batch_take(struct cd_store *store)
+{
+	struct store_op *list;
+	struct timespec end;
+	int rc = 0;
+
+	while (!store->head)
+		pthread_cond_wait(&store->wake, &store->lock);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_nsec += STORE_EVENTS_WAIT_MS * 1000000L;
+	end.tv_sec += end.tv_nsec / 1000000000L;
+	end.tv_nsec %= 1000000000L;
+	while (!store->urgent && rc == 0)
+		rc = pthread_cond_timedwait(&store->wake, &store->lock, &end);
+	list = store->head;
+	store->head = NULL;
+	store->tail = &store->head;
+	store->urgent = false;
+	return list;
+}
+
 static void *store_thread(void *arg)
 {
 	struct cd_store *store = arg;
@@ -444,11 +476,7 @@ static void *store_thread(void *arg)
 		uint64_t last = 0;
 
 		pthread_mutex_lock(&store->lock);
-		while (!store->head)
-			pthread_cond_wait(&store->wake, &store->lock);
-		list = store->head;
-		store->head = NULL;
-		store->tail = &store->head;
+		list = batch_take(store);
 		pthread_mutex_unlock(&store->lock);
 		while (batch_run(store, list) != SQLITE_OK) {
 			if (!store->in_trouble)
@@ -497,6 +525,7 @@ static void op_queue(struct cd_store *store, struct store_op *op)
 	pthread_mutex_lock(&store->lock);
 	*store->tail = op;
 	store->tail = &op->next;
+	store->urgent = store->urgent || !op->is_event;
 	pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->lock);
 }

@@ -160,6 +160,9 @@ static void job_do_start(struct vmm_control *c)
 
 static void job_do_restore(struct vmm_control *c)
 {
+	const struct vmm_recv_params params = {
+		.stopped_since_ns = c->vm->config->stopped_since_ms * 1000000,
+	};
 	struct vmm_recv_stats stats = { 0 };
 	char *error = NULL;
 	struct vmm_link link;
@@ -167,8 +170,10 @@ static void job_do_restore(struct vmm_control *c)
 
 	move_begin(c, false);
 	phase_set(c, MOVE_COPYING);
-	vmm_link_file(&link, c->restore_fd);
-	r = vmm_recv(vmm_migrant_port(c->migrant), &link, false, &stats, &error);
+	r = vmm_link_file(&link, c->restore_fd, false);
+	if (!r)
+		r = vmm_recv(vmm_migrant_port(c->migrant), &link, &params, &stats, &error);
+	vmm_link_file_free(&link);
 	/* Whoever removes the file now gets its space back. */
 	close(c->restore_fd);
 	c->restore_fd = -1;
@@ -213,6 +218,7 @@ static struct cl_tls *accept_peer(struct vmm_control *c)
 
 static void job_do_incoming(struct vmm_control *c)
 {
+	const struct vmm_recv_params live = { .live = true };
 	struct cl_tls *tls;
 	struct vmm_link link;
 	char *error = NULL;
@@ -236,7 +242,7 @@ static void job_do_incoming(struct vmm_control *c)
 	phase_set(c, MOVE_COPYING);
 	cl_tls_timeout_set(tls, 0); /* a source that is gone is seen by its connection's end */
 	vmm_link_tls(&link, tls);
-	r = vmm_recv(vmm_migrant_port(c->migrant), &link, true, &c->received, &error);
+	r = vmm_recv(vmm_migrant_port(c->migrant), &link, &live, &c->received, &error);
 	tls_set(c, NULL);
 	if (r) {
 		cl_error("VM %s: incoming migration failed: %s", c->vm->config->name,
@@ -314,12 +320,14 @@ static void job_do_resume(struct vmm_control *c)
 	reply_ok(c, came ? json_pack("{s:I}", "downtime_us", (json_int_t)c->stopped_us) : NULL);
 }
 
-static int save_to(struct vmm_control *c, const char *path, const char *tmp, char **ret_error)
+static int save_to(struct vmm_control *c, const char *path, const char *tmp, bool runs,
+		   uint64_t *ret_paused_ns, char **ret_error)
 {
 	CL_CLEANUP_CLOSE int fd = -1, dir_fd = -1;
 	struct vmm_send_stats stats = { 0 };
 	char folder[PATH_MAX];
 	struct vmm_link link;
+	bool paused;
 	int r;
 
 	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, SAVE_FILE_MODE);
@@ -330,10 +338,14 @@ static int save_to(struct vmm_control *c, const char *path, const char *tmp, cha
 			*ret_error = NULL;
 		return r;
 	}
-	vmm_link_file(&link, fd);
-	r = vmm_send_save(vmm_migrant_port(c->migrant), &link, &stats, ret_error);
-	if (!r && fsync(fd) < 0)
-		r = -errno;
+	r = vmm_link_file(&link, fd, true);
+	if (!r)
+		r = vmm_send_save(vmm_migrant_port(c->migrant), &link, runs, &c->cancel, &stats,
+				  ret_error);
+	*ret_paused_ns = stats.paused_ns;
+	paused = !r && runs;
+	r = r ? r : vmm_link_file_sync(&link);
+	vmm_link_file_free(&link);
 	if (!r && rename(tmp, path) < 0)
 		r = -errno;
 	if (!r) {
@@ -344,6 +356,8 @@ static int save_to(struct vmm_control *c, const char *path, const char *tmp, cha
 	}
 	if (r && !*ret_error && asprintf(ret_error, "%s: %s", path, strerror(-r)) < 0)
 		*ret_error = NULL;
+	if (r && paused)
+		vmm_migrant_resume(c->migrant);
 	pthread_mutex_lock(&c->lock);
 	c->sent = stats;
 	pthread_mutex_unlock(&c->lock);
@@ -354,36 +368,38 @@ static void job_do_save(struct vmm_control *c)
 {
 	bool ran = vmm_state_get(c->vm) == VMM_RUNNING;
 	char tmp[PATH_MAX + 8], *error = NULL;
-	int r = 0;
+	uint64_t paused_ns = 0, paused_ms;
+	int r;
 
 	move_begin(c, true);
-	phase_set(c, MOVE_SWITCHING);
+	phase_set(c, MOVE_COPYING);
 	if (ran)
-		r = vmm_migrant_pause(c->migrant, PAUSE_MS, &error);
-	if (!r) {
-		vmm_state_set(c->vm, VMM_PAUSED, "is being saved");
-		snprintf(tmp, sizeof(tmp), "%s.tmp", c->job.path);
-		(void)unlink(tmp);
-		r = save_to(c, c->job.path, tmp, &error);
-		if (r)
-			(void)unlink(tmp);
-		if (r && ran)
-			vmm_migrant_resume(c->migrant);
-		if (r)
-			job_over(c);
-		if (r && ran)
-			vmm_state_set(c->vm, VMM_RUNNING, "could not be saved");
-	}
+		vmm_state_set(c->vm, VMM_MIGRATING, "is being saved");
+	snprintf(tmp, sizeof(tmp), "%s.tmp", c->job.path);
+	(void)unlink(tmp);
+	r = save_to(c, c->job.path, tmp, ran, &paused_ns, &error);
 	phase_set(c, r ? MOVE_FAILED : MOVE_DONE);
 	if (r) {
+		(void)unlink(tmp);
+		job_over(c);
+		if (ran)
+			vmm_state_set(c->vm, VMM_RUNNING, "could not be saved");
 		reply_error(c, -r, error);
 		free(error);
 		return;
 	}
+	paused_ms = (vmm_control_now_ns() - paused_ns) / 1000000;
+	cl_notice("VM %s: saved %llu bytes in %llu passes, %llu ms; the last %llu ms of it paused: stopping %llu us, rest of memory %llu us (%llu pages)",
+		  c->vm->config->name, (unsigned long long)c->sent.sent_bytes,
+		  (unsigned long long)c->sent.round,
+		  (unsigned long long)(c->sent.total_us / 1000), (unsigned long long)paused_ms,
+		  (unsigned long long)c->sent.pause_us, (unsigned long long)c->sent.final_us,
+		  (unsigned long long)c->sent.final_pages);
 	job_over(c);
 	vmm_state_set(c->vm, VMM_SAVED, c->job.path);
-	reply_ok(c, json_pack("{s:I, s:I}", "bytes", (json_int_t)c->sent.sent_bytes, "total_ms",
-			      (json_int_t)(c->sent.total_us / 1000)));
+	reply_ok(c, json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)c->sent.sent_bytes, "total_ms",
+			      (json_int_t)(c->sent.total_us / 1000), "paused_ms",
+			      (json_int_t)paused_ms));
 }
 
 static void hook_progress(void *arg, const struct vmm_send_stats *s)

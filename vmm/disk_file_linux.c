@@ -74,15 +74,13 @@ static int file_open(struct vmm_disk *disk, uint64_t generation, char **ret_erro
 
 	if (disk->state == VMM_DISK_FENCED)
 		return vmm_error(ret_error, EBADE, "disk %s: fenced", f->path);
-	disk->generation = generation;
-	disk->state = VMM_DISK_OPEN;
+	vmm_udisk_opened(&f->u, generation);
 	return 0;
 }
 
 static void file_close(struct vmm_disk *disk)
 {
-	if (disk->state != VMM_DISK_FENCED)
-		disk->state = VMM_DISK_CLOSED;
+	vmm_udisk_closed((struct vmm_udisk *)disk);
 }
 
 static void file_free(struct vmm_disk *disk)
@@ -110,12 +108,7 @@ int vmm_disk_file_new(struct vmm_uring *ring, const char *path,
 
 	if (!f)
 		return vmm_error(ret_error, ENOMEM, "disk %s: out of memory", path);
-	f->u.disk.ops = &file_ops;
-	f->u.disk.align_bytes = 512;
-	f->u.ring = ring;
-	f->u.fd = -1;
-	f->u.on_fenced = on_fenced;
-	f->u.arg = arg;
+	vmm_udisk_init(&f->u, &file_ops, ring, on_fenced, arg);
 	strncpy(f->path, path, sizeof(f->path) - 1);
 	r = fd_open(f, ret_error);
 	if (r < 0)

@@ -191,20 +191,29 @@ static int volume_error(const struct csv_vdisk *d, int r, uint64_t generation, c
 			 d->volume, (unsigned long long)generation, why);
 }
 
-static int csv_open(struct vmm_disk *disk, uint64_t generation, char **ret_error)
+/* Inside library_take(). */
+static int prepared(struct csv_vdisk *d)
 {
-	struct csv_vdisk *d = (struct csv_vdisk *)disk;
-	uint64_t size;
 	int r = 0;
 
-	if (disk->state == VMM_DISK_FENCED)
-		return vmm_error(ret_error, EBADE, "disk %s of volume %s: fenced", d->path, d->volume);
-	library_take(d->csv);
 	if (!d->handle) {
 		r = csv_disk_prepare(d->csv->client, d->volume, d->path, OPEN_TIMEOUT_MS, &d->handle);
 		if (r == 0)
 			csv_disk_data_set(d->handle, d);
 	}
+	return r;
+}
+
+static int csv_open(struct vmm_disk *disk, uint64_t generation, char **ret_error)
+{
+	struct csv_vdisk *d = (struct csv_vdisk *)disk;
+	uint64_t size;
+	int r;
+
+	if (disk->state == VMM_DISK_FENCED)
+		return vmm_error(ret_error, EBADE, "disk %s of volume %s: fenced", d->path, d->volume);
+	library_take(d->csv);
+	r = prepared(d);
 	if (r == 0)
 		r = csv_disk_activate(d->handle, generation, OPEN_TIMEOUT_MS);
 	library_give(d->csv);
@@ -215,22 +224,17 @@ static int csv_open(struct vmm_disk *disk, uint64_t generation, char **ret_error
 		return vmm_error(ret_error, EINVAL, "disk %s of volume %s: size changed", d->path,
 				 d->volume);
 	disk->size_bytes = size;
-	disk->generation = generation;
-	disk->state = VMM_DISK_OPEN;
+	vmm_udisk_opened(&d->u, generation);
 	return 0;
 }
 
 static int csv_prepare(struct vmm_disk *disk, char **ret_error)
 {
 	struct csv_vdisk *d = (struct csv_vdisk *)disk;
-	int r = 0;
+	int r;
 
 	library_take(d->csv);
-	if (!d->handle) {
-		r = csv_disk_prepare(d->csv->client, d->volume, d->path, OPEN_TIMEOUT_MS, &d->handle);
-		if (r == 0)
-			csv_disk_data_set(d->handle, d);
-	}
+	r = prepared(d);
 	library_give(d->csv);
 	if (r < 0)
 		return volume_error(d, r, 0, ret_error);
@@ -246,8 +250,7 @@ static void csv_close(struct vmm_disk *disk)
 	csv_disk_close(d->handle);
 	d->handle = NULL;
 	library_give(d->csv);
-	if (disk->state != VMM_DISK_FENCED)
-		disk->state = VMM_DISK_CLOSED;
+	vmm_udisk_closed(&d->u);
 }
 
 static void csv_free(struct vmm_disk *disk)
@@ -276,14 +279,9 @@ int vmm_disk_csv_new(struct vmm_csv *csv, struct vmm_uring *ring, const char *vo
 
 	if (!d)
 		return vmm_error(ret_error, ENOMEM, "disk %s: out of memory", path);
-	d->u.disk.ops = &csv_ops;
-	d->u.disk.align_bytes = 512;
-	d->u.ring = ring;
-	d->u.fd = -1;
+	vmm_udisk_init(&d->u, &csv_ops, ring, csv->on_fenced, csv->vm);
 	d->u.hold_errors = true;
 	d->u.on_error = on_io_error;
-	d->u.on_fenced = csv->on_fenced;
-	d->u.arg = csv->vm;
 	d->csv = csv;
 	strncpy(d->volume, volume, sizeof(d->volume) - 1);
 	strncpy(d->path, path, sizeof(d->path) - 1);

@@ -139,6 +139,29 @@ static void hold(struct vmm_udisk *d, struct vmm_disk_req *req)
 	d->disk.state = VMM_DISK_BLOCKED;
 }
 
+void vmm_udisk_init(struct vmm_udisk *d, const struct vmm_disk_ops *ops, struct vmm_uring *ring,
+		    void (*on_fenced)(struct vmm_udisk *d), void *arg)
+{
+	d->disk.ops = ops;
+	d->disk.align_bytes = 512;
+	d->ring = ring;
+	d->fd = -1;
+	d->on_fenced = on_fenced;
+	d->arg = arg;
+}
+
+void vmm_udisk_opened(struct vmm_udisk *d, uint64_t generation)
+{
+	d->disk.generation = generation;
+	d->disk.state = VMM_DISK_OPEN;
+}
+
+void vmm_udisk_closed(struct vmm_udisk *d)
+{
+	if (d->disk.state != VMM_DISK_FENCED)
+		d->disk.state = VMM_DISK_CLOSED;
+}
+
 int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req)
 {
 	struct vmm_udisk *d = (struct vmm_udisk *)disk;

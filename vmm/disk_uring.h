@@ -37,6 +37,12 @@ int vmm_uring_new(struct vmm_io *io, struct vmm_uring **ret_ring);
 /* The I/O thread has stopped. */
 void vmm_uring_free(struct vmm_uring *ring);
 
+/* A closed disk of 512-byte blocks. */
+void vmm_udisk_init(struct vmm_udisk *d, const struct vmm_disk_ops *ops, struct vmm_uring *ring,
+		    void (*on_fenced)(struct vmm_udisk *d), void *arg);
+void vmm_udisk_opened(struct vmm_udisk *d, uint64_t generation);
+/* A fenced disk stays fenced. */
+void vmm_udisk_closed(struct vmm_udisk *d);
 /* struct vmm_disk_ops.submit of every back end that embeds a vmm_udisk. */
 int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req);
 /* Hands what was submitted to the kernel now: before an fd is closed, so that no request names a closed one. */

@@ -222,6 +222,9 @@ static int numbers_get(const struct reader *r, struct vmm_config *c)
 		e = uint_get(r, "uid", 0, UINT32_MAX - 1, false, &uid);
 	if (e == 0)
 		e = uint_get(r, "downtime_ms", 1, 60000, false, &downtime);
+	if (e == 0)
+		e = uint_get(r, "stopped_since_ms", 0, INT64_MAX / 1000000, false,
+			     &c->stopped_since_ms);
 	c->memory_mib = (unsigned)memory;
 	c->cpus = (unsigned)cpus;
 	c->uid = (uid_t)uid;
@@ -256,7 +259,7 @@ static int config_get(const struct reader *r, struct vmm_config *c)
 					     "cpus",	    "kernel", "initrd",	   "append",
 					     "uid",	    "disks", "nets",	   "run_dir",
 					     "tls_dir",	    "downtime_ms", "paused", "peer",
-					     NULL };
+					     "stopped_since_ms", NULL };
 	const json_t *paused = json_object_get(r->object, "paused");
 	int e;
 

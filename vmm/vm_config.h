@@ -45,6 +45,7 @@ struct vmm_config {
 	char run_dir[PATH_MAX - 32];
 	char tls_dir[PATH_MAX - 32];
 	unsigned downtime_ms;
+	uint64_t stopped_since_ms; /* --restore: CLOCK_MONOTONIC before which it cannot have stopped; 0: unknown */
 	bool paused;
 	char peer[CL_NAME_MAX]; /* node that an incoming migration must come from; empty: any */
 };

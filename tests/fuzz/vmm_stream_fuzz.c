@@ -88,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.load = load,
 	};
 	struct vmm_recv_stats stats = { 0 };
+	struct vmm_recv_params params = { 0 };
 	struct input *in = calloc(1, sizeof(*in));
 	char *error = NULL;
 	int r;
@@ -96,12 +97,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		free(in);
 		return 0;
 	}
-	in->link = (struct vmm_link){ .read = in_read, .write = in_write, .fd = -1 };
+	in->link = (struct vmm_link){ .read = in_read, .write = in_write };
 	if (data[0] & 1)
 		make(in, data + 1, len - 1);
 	else
 		in->data = data + 1, in->len = len - 1;
-	r = vmm_recv(&m, &in->link, !(data[0] & 2), &stats, &error);
+	params.live = !(data[0] & 2);
+	r = vmm_recv(&m, &in->link, &params, &stats, &error);
 	if (r && !error)
 		abort(); /* a refusal always says why */
 	free(error);

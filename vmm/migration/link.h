@@ -5,6 +5,7 @@
 #ifndef VMM_MIGRATION_LINK_H
 #define VMM_MIGRATION_LINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,11 +16,19 @@ struct vmm_link {
 	int (*write)(struct vmm_link *link, const void *buf, size_t len_bytes);
 	int (*read)(struct vmm_link *link, void *buf, size_t len_bytes);
 	struct cl_tls *tls; /* borrowed */
-	int fd;		    /* borrowed */
+	struct vmm_file *file;
 	uint64_t written_bytes;
 };
 
 void vmm_link_tls(struct vmm_link *link, struct cl_tls *tls);
-void vmm_link_file(struct vmm_link *link, int fd);
+/*
+ * A file from its start, to write (out) or to read.  fd is borrowed.  0 or -ENOMEM; nobody but the
+ * link uses the file until vmm_link_file_free().
+ */
+int vmm_link_file(struct vmm_link *link, int fd, bool out);
+/* All that was written is on stable storage, or -errno; nothing may be written after it. */
+int vmm_link_file_sync(struct vmm_link *link);
+/* Without a sync before it, what was written may be missing. */
+void vmm_link_file_free(struct vmm_link *link);
 
 #endif

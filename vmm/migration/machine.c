@@ -43,6 +43,16 @@ uint64_t vmm_mig_count(const uint64_t *bitmap, uint64_t pages)
 	return n;
 }
 
+uint64_t vmm_mig_ram_hash(const struct vmm_mig_machine *m)
+{
+	uint64_t h = 1;
+
+	for (unsigned i = 0; i < m->n_regions; i++)
+		h = vmm_stream_hash(h, m->regions[i].host,
+				    m->regions[i].pages * VMM_STREAM_PAGE_BYTES);
+	return h ? h : 1;
+}
+
 void vmm_mig_config_differs(const struct vmm_stream_config *theirs,
 			    const struct vmm_stream_config *ours, char *ret_text, size_t cap_bytes)
 {

@@ -89,6 +89,8 @@ static inline size_t vmm_mig_words(uint64_t pages)
 	return (size_t)((pages + 63) / 64);
 }
 uint64_t vmm_mig_count(const uint64_t *bitmap, uint64_t pages);
+/* Over all memory; never 0. */
+uint64_t vmm_mig_ram_hash(const struct vmm_mig_machine *m);
 /* "" or what differs between the machine that comes and the one that is here. */
 void vmm_mig_config_differs(const struct vmm_stream_config *theirs,
 			    const struct vmm_stream_config *ours, char *ret_text, size_t cap_bytes);

@@ -24,13 +24,22 @@ struct vmm_recv_stats {
 	char source[CL_NAME_MAX];
 };
 
+struct vmm_recv_params {
+	bool live; /* answers on the link: ACCEPT, then READY or FAIL */
+	/*
+	 * A file's: CLOCK_MONOTONIC of this node before which the guest cannot have stopped, 0 = not known.  Its
+	 * clock is not moved on by more than the time since, whatever the wall clocks of the nodes say.
+	 */
+	uint64_t stopped_since_ns;
+};
+
 /*
- * Reads a stream into a machine that has never run.  live: answers on the link (ACCEPT, then READY
- * or FAIL).  0: it is complete, checked and loaded; else -errno and ret_error
+ * Reads a stream into a machine that has never run.  0: it is complete, checked and loaded; else -errno and ret_error
  * (malloc'ed) says which section at which offset and why, and the machine must not run.
  * stats may be read by other threads for display only.  Blocking.
  */
-int vmm_recv(const struct vmm_mig_machine *m, struct vmm_link *link, bool live,
+int vmm_recv(const struct vmm_mig_machine *m, struct vmm_link *link,
+	     const struct vmm_recv_params *params,
 	     struct vmm_recv_stats *stats, char **ret_error);
 
 #endif

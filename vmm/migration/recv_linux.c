@@ -10,13 +10,12 @@
 #include "vmm/migration/recv.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/cl_cleanup.h"
+#include "vmm/migration/util.h"
 
 /* A clock is moved on by at most this over a time in a file; see docs/formats/migration.md. */
 #define FILE_AGE_MAX_NS 300000000000ull
@@ -24,7 +23,7 @@
 struct receiver {
 	const struct vmm_mig_machine *m;
 	struct vmm_link *link;
-	bool live;
+	const struct vmm_recv_params *params;
 	struct vmm_recv_stats *stats;
 	struct vmm_stream stream;
 	struct vmm_stream replies;
@@ -37,26 +36,6 @@ struct receiver {
 	struct vmm_stream_end end;
 };
 
-static uint64_t clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-__attribute__((format(printf, 2, 3))) static void explain(char **ret_error, const char *format, ...)
-{
-	va_list ap;
-
-	if (*ret_error)
-		return;
-	va_start(ap, format);
-	if (vasprintf(ret_error, format, ap) < 0)
-		*ret_error = NULL;
-	va_end(ap);
-}
-
 static int reply(struct receiver *rc, unsigned code, uint64_t load_us, const char *text)
 {
 	struct vmm_stream_reply_msg msg = { .code = (uint16_t)code, .load_us = load_us };
@@ -64,7 +43,7 @@ static int reply(struct receiver *rc, unsigned code, uint64_t load_us, const cha
 	uint8_t *at = buf, *body;
 	long n;
 
-	if (!rc->live)
+	if (!rc->params->live)
 		return 0;
 	snprintf(msg.text, sizeof(msg.text), "%s", text);
 	if (!rc->replies.begun) {
@@ -93,7 +72,7 @@ static int take_config(struct receiver *rc, const struct vmm_section *sec, char 
 		return bad(rc, "configuration is malformed");
 	vmm_mig_config_differs(&rc->theirs, &rc->m->config, differs, sizeof(differs));
 	if (differs[0]) {
-		explain(ret_error, "this is not the VM that is configured here: %s", differs);
+		vmm_mig_explain(ret_error, "this is not the VM that is configured here: %s", differs);
 		return -EINVAL;
 	}
 	rc->stats->generation = rc->theirs.generation;
@@ -165,12 +144,25 @@ static int take_state(struct receiver *rc, const struct vmm_section *sec)
 	return 0;
 }
 
+/* Two nodes' wall clocks may differ by anything; a monotonic clock never runs ahead of time. */
+static void age_bound(struct receiver *rc)
+{
+	uint64_t since = rc->params->stopped_since_ns, most = 0;
+
+	if (!since)
+		return;
+	if (rc->stats->end_ns > since)
+		most = rc->stats->end_ns - since;
+	if (rc->state.age_ns > most)
+		rc->state.age_ns = most;
+}
+
 static int take_end(struct receiver *rc, const struct vmm_section *sec)
 {
 	const struct vmm_stream_config *c = &rc->m->config;
 	uint64_t real;
 
-	rc->stats->end_ns = clock_ns(CLOCK_MONOTONIC);
+	rc->stats->end_ns = vmm_mig_clock_ns(CLOCK_MONOTONIC);
 	if (vmm_stream_end_decode(&rc->end, rc->payload, sec->len_bytes) < 0)
 		return bad(rc, "END is malformed");
 	if (rc->end.sections != sec->seq || rc->end.data_pages != rc->stats->data_pages ||
@@ -180,26 +172,17 @@ static int take_end(struct receiver *rc, const struct vmm_section *sec)
 	if (!rc->state.vm.data || rc->vcpus != c->cpus || rc->devices != c->devices)
 		return bad(rc, "some of the state is missing");
 	rc->state.age_ns = rc->end.age_ns;
-	if (!rc->live) {
-		real = clock_ns(CLOCK_REALTIME);
+	if (!rc->params->live) {
+		real = vmm_mig_clock_ns(CLOCK_REALTIME);
 		if (real > rc->end.realtime_ns)
 			rc->state.age_ns += real - rc->end.realtime_ns;
+		age_bound(rc);
 	}
 	if (rc->state.age_ns > FILE_AGE_MAX_NS)
 		rc->state.age_ns = FILE_AGE_MAX_NS;
 	rc->state.received_ns = rc->stats->end_ns;
 	rc->stats->age_ns = rc->state.age_ns;
 	return 0;
-}
-
-static uint64_t ram_hash(const struct vmm_mig_machine *m)
-{
-	uint64_t h = 1;
-
-	for (unsigned i = 0; i < m->n_regions; i++)
-		h = vmm_stream_hash(h, m->regions[i].host,
-				    m->regions[i].pages * VMM_STREAM_PAGE_BYTES);
-	return h ? h : 1;
 }
 
 static int take(struct receiver *rc, const struct vmm_section *sec, char **ret_error)
@@ -232,7 +215,7 @@ static int receive(struct receiver *rc, char **ret_error)
 	int r;
 
 	r = rc->link->read(rc->link, head, sizeof(head));
-	rc->stats->begin_ns = clock_ns(CLOCK_MONOTONIC);
+	rc->stats->begin_ns = vmm_mig_clock_ns(CLOCK_MONOTONIC);
 	r = r ? r : vmm_stream_header_decode(&rc->stream, head);
 	while (!r && !rc->stream.ended) {
 		at = rc->stream.offset;
@@ -244,30 +227,31 @@ static int receive(struct receiver *rc, char **ret_error)
 		r = r ? r : take(rc, &sec, ret_error);
 		rc->stats->received_bytes = rc->stream.offset;
 	}
-	if (!r && !rc->live) {
+	if (!r && !rc->params->live) {
 		at = rc->stream.offset;
 		sec.type = 0;
 		if (rc->link->read(rc->link, sh, 1) != -ENODATA)
 			r = bad(rc, "something follows END");
 	}
 	if (r == -EBADMSG)
-		explain(ret_error, "corrupt at offset %llu, section %s: %s", (unsigned long long)at,
+		vmm_mig_explain(ret_error, "corrupt at offset %llu, section %s: %s", (unsigned long long)at,
 			sec.type ? vmm_section_type_name(sec.type) : "header", rc->stream.why);
 	else if (r == -ENODATA)
-		explain(ret_error, "corrupt at offset %llu, section %s: it ends there",
+		vmm_mig_explain(ret_error, "corrupt at offset %llu, section %s: it ends there",
 			(unsigned long long)at,
 			sec.type ? vmm_section_type_name(sec.type) : "header");
 	else if (r == -EPIPE)
-		explain(ret_error, "the source closed the connection before everything had come");
+		vmm_mig_explain(ret_error, "the source closed the connection before everything had come");
 	else if (r)
-		explain(ret_error, "%s", strerror(-r));
+		vmm_mig_explain(ret_error, "%s", strerror(-r));
 	return r;
 }
 
-int vmm_recv(const struct vmm_mig_machine *m, struct vmm_link *link, bool live,
+int vmm_recv(const struct vmm_mig_machine *m, struct vmm_link *link,
+	     const struct vmm_recv_params *params,
 	     struct vmm_recv_stats *stats, char **ret_error)
 {
-	struct receiver rc = { .m = m, .link = link, .live = live, .stats = stats };
+	struct receiver rc = { .m = m, .link = link, .params = params, .stats = stats };
 	int r = 0;
 
 	vmm_stream_init(&rc.stream);
@@ -276,19 +260,19 @@ int vmm_recv(const struct vmm_mig_machine *m, struct vmm_link *link, bool live,
 	rc.seen = calloc(vmm_mig_words(m->pages), sizeof(*rc.seen));
 	if (!rc.payload || !rc.seen) {
 		r = -ENOMEM;
-		explain(ret_error, "%s", strerror(ENOMEM));
+		vmm_mig_explain(ret_error, "%s", strerror(ENOMEM));
 	}
 	r = r ? r : receive(&rc, ret_error);
-	if (!r && rc.end.ram_hash && rc.end.ram_hash != ram_hash(m)) {
-		explain(ret_error, "memory differs from the source's (hash over all of it)");
+	if (!r && rc.end.ram_hash && rc.end.ram_hash != vmm_mig_ram_hash(m)) {
+		vmm_mig_explain(ret_error, "memory differs from the source's (hash over all of it)");
 		r = -EBADMSG;
 	}
 	if (!r) {
 		r = m->load(m->arg, &rc.state, ret_error);
 		if (r)
-			explain(ret_error, "loading the state: %s", strerror(-r));
+			vmm_mig_explain(ret_error, "loading the state: %s", strerror(-r));
 	}
-	stats->load_us = stats->end_ns ? (clock_ns(CLOCK_MONOTONIC) - stats->end_ns) / 1000 : 0;
+	stats->load_us = stats->end_ns ? (vmm_mig_clock_ns(CLOCK_MONOTONIC) - stats->end_ns) / 1000 : 0;
 	/* If READY is lost, nothing is: the cluster, not the source, says what happens next. */
 	if (!r)
 		(void)reply(&rc, VMM_REPLY_READY, stats->load_us, "");

@@ -75,8 +75,11 @@ enum vmm_send_result vmm_send_live(const struct vmm_mig_machine *m, struct vmm_l
 				   const struct vmm_send_hooks *hooks, const atomic_bool *cancel,
 				   struct vmm_send_stats *stats, char **ret_error);
 
-/* Writes the machine, which the caller has paused, to the link. 0 or -errno. */
-int vmm_send_save(const struct vmm_mig_machine *m, struct vmm_link *link,
-		  struct vmm_send_stats *stats, char **ret_error);
+/*
+ * Writes the machine to a file's link.  runs: most of it while the guest runs, which is paused for the rest and
+ * stays so; after a failure or cancel it runs on.  Else the caller has paused it.  0 or -errno.
+ */
+int vmm_send_save(const struct vmm_mig_machine *m, struct vmm_link *link, bool runs,
+		  const atomic_bool *cancel, struct vmm_send_stats *stats, char **ret_error);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sends a machine: pre-copy in passes while it runs, the switch-over, or all at once to a file.
+ * Sends a machine: pre-copy in passes while it runs and the switch-over, to a peer or to a file.
  *
  *   connect ─ CONFIG ─> ACCEPT ─ pass 0: all pages that may hold something
  *     ─ pass n: what was written meanwhile, until the estimate meets the target (precopy.h)
@@ -14,20 +14,20 @@
 #include "vmm/migration/send.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/cl_cleanup.h"
 #include "vmm/migration/precopy.h"
+#include "vmm/migration/throttle.h"
+#include "vmm/migration/util.h"
 
 #define CLEAR_PAGES	   262144u /* pages whose log is cleared at once: each clear stops all vCPUs for a moment */
 #define FIXED_US_MIN	   5000u  /* scheduling and the peer's bookkeeping */
 #define PROGRESS_PERIOD_NS 500000000ull
-#define THROTTLE_WINDOW_NS 50000000l
+#define SAVE_PASSES	   4u
+#define SAVE_REST_PAGES	   512u /* what is not worth another pass */
 #define PACE_SLICE_NS	   50000000ull /* a cancel is heard within that */
 
 struct sender {
@@ -48,40 +48,12 @@ struct sender {
 	uint64_t told_ns;  /* last progress */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t realtime_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 static void sleep_ns(uint64_t ns)
 {
 	struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000ull),
 			       .tv_nsec = (long)(ns % 1000000000ull) };
 
 	nanosleep(&ts, NULL);
-}
-
-__attribute__((format(printf, 2, 3))) static void explain(char **ret_error, const char *format, ...)
-{
-	va_list ap;
-
-	if (*ret_error)
-		return;
-	va_start(ap, format);
-	if (vasprintf(ret_error, format, ap) < 0)
-		*ret_error = NULL;
-	va_end(ap);
 }
 
 static int sender_init(struct sender *s)
@@ -147,7 +119,7 @@ static int send_head(struct sender *s)
 
 static void tell(struct sender *s, bool always)
 {
-	uint64_t now = now_ns();
+	uint64_t now = vmm_mig_now_ns();
 
 	if (!s->hooks || (!always && now - s->told_ns < PROGRESS_PERIOD_NS))
 		return;
@@ -158,7 +130,7 @@ static void tell(struct sender *s, bool always)
 /* Bandwidth cap: each batch buys its time.  Not while the guest is paused. */
 static void pace(struct sender *s, size_t len_bytes)
 {
-	uint64_t now = now_ns(), cost;
+	uint64_t now = vmm_mig_now_ns(), cost;
 
 	if (!s->params || !s->params->bandwidth_bps || s->stats->paused_ns)
 		return;
@@ -166,7 +138,7 @@ static void pace(struct sender *s, size_t len_bytes)
 	if (s->pace_ns < now)
 		s->pace_ns = now;
 	s->pace_ns += cost;
-	for (; now < s->pace_ns && !atomic_load(s->cancel); now = now_ns())
+	for (; now < s->pace_ns && !atomic_load(s->cancel); now = vmm_mig_now_ns())
 		sleep_ns(s->pace_ns - now < PACE_SLICE_NS ? s->pace_ns - now : PACE_SLICE_NS);
 }
 
@@ -258,7 +230,7 @@ static int serialise(struct sender *s, uint32_t *lens, char **ret_error)
 		r = s->m->save(s->m->arg, type, instance, &w, ret_error);
 		len = r ? r : cl_writer_done(&w);
 		if (len < 0) {
-			explain(ret_error, "state of %s %u: %s", vmm_section_type_name(type), instance,
+			vmm_mig_explain(ret_error, "state of %s %u: %s", vmm_section_type_name(type), instance,
 				strerror((int)-len));
 			return (int)len;
 		}
@@ -266,16 +238,6 @@ static int serialise(struct sender *s, uint32_t *lens, char **ret_error)
 		s->stats->state_bytes += (uint64_t)len;
 	}
 	return 0;
-}
-
-static uint64_t ram_hash(const struct vmm_mig_machine *m)
-{
-	uint64_t h = 1;
-
-	for (unsigned i = 0; i < m->n_regions; i++)
-		h = vmm_stream_hash(h, m->regions[i].host,
-				    m->regions[i].pages * VMM_STREAM_PAGE_BYTES);
-	return h ? h : 1;
 }
 
 /* State and END in one write, so that the last of it is one burst. */
@@ -304,10 +266,10 @@ static int send_state(struct sender *s, const uint32_t *lens)
 		from += lens[i];
 	}
 	if (s->params && s->params->verify)
-		end.ram_hash = ram_hash(s->m);
+		end.ram_hash = vmm_mig_ram_hash(s->m);
 	end.sections = s->stream.seq;
-	end.realtime_ns = realtime_ns();
-	end.age_ns = now_ns() - s->m->clock_read_ns(s->m->arg);
+	end.realtime_ns = vmm_mig_clock_ns(CLOCK_REALTIME);
+	end.age_ns = vmm_mig_now_ns() - s->m->clock_read_ns(s->m->arg);
 	n = vmm_stream_end_encode(&end, end_buf, sizeof(end_buf));
 	if (n < 0)
 		return (int)n;
@@ -342,79 +304,18 @@ static int read_reply(struct sender *s, struct vmm_stream *peer, struct vmm_stre
 	return r ? r : vmm_stream_reply_decode(msg, payload, sec.len_bytes);
 }
 
-/* Holds the guest back: in each window it may run (100 - pct) % of the time. */
-struct throttle {
-	const struct vmm_mig_machine *m;
-	pthread_t thread;
-	bool started;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool stop;
-	uint32_t pct;
-};
-
-static void throttle_wait(struct throttle *t, long ns)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_nsec += ns;
-	ts.tv_sec += ts.tv_nsec / 1000000000l;
-	ts.tv_nsec %= 1000000000l;
-	if (!t->stop)
-		pthread_cond_timedwait(&t->cond, &t->lock, &ts);
-}
-
-static void *throttle_main(void *arg)
-{
-	struct throttle *t = arg;
-
-	pthread_mutex_lock(&t->lock);
-	while (!t->stop) {
-		long held = THROTTLE_WINDOW_NS / 100 * (long)t->pct;
-
-		t->m->hold(t->m->arg, true);
-		throttle_wait(t, held);
-		t->m->hold(t->m->arg, false);
-		throttle_wait(t, THROTTLE_WINDOW_NS - held);
-	}
-	pthread_mutex_unlock(&t->lock);
-	return NULL;
-}
-
-static void throttle_set(struct throttle *t, uint32_t pct)
-{
-	pthread_mutex_lock(&t->lock);
-	t->pct = pct;
-	pthread_mutex_unlock(&t->lock);
-	if (pct && !t->started)
-		t->started = pthread_create(&t->thread, NULL, throttle_main, t) == 0;
-}
-
-static void throttle_end(struct throttle *t)
-{
-	if (!t->started)
-		return;
-	pthread_mutex_lock(&t->lock);
-	t->stop = true;
-	pthread_cond_signal(&t->cond);
-	pthread_mutex_unlock(&t->lock);
-	pthread_join(t->thread, NULL);
-	t->started = false;
-}
-
 /* What the switch-over's state will cost, found by doing it. */
 static int dry_run(struct sender *s, uint32_t *lens, uint64_t *ret_us, char **ret_error)
 {
-	uint64_t start = now_ns(), took_us;
+	uint64_t start = vmm_mig_now_ns(), took_us;
 	int r = s->m->pause(s->m->arg, ret_error);
 
 	if (r)
 		return r;
-	s->stats->pause_us = (now_ns() - start) / 1000;
+	s->stats->pause_us = (vmm_mig_now_ns() - start) / 1000;
 	r = serialise(s, lens, ret_error);
 	s->m->resume(s->m->arg);
-	took_us = (now_ns() - start) / 1000;
+	took_us = (vmm_mig_now_ns() - start) / 1000;
 	/* The best of all runs: what disturbed one of them need not disturb the real one. */
 	if (!*ret_us || took_us < *ret_us)
 		*ret_us = took_us;
@@ -422,7 +323,7 @@ static int dry_run(struct sender *s, uint32_t *lens, uint64_t *ret_us, char **re
 	return r;
 }
 
-static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct throttle *t,
+static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct vmm_throttle *t,
 		   char **ret_error)
 {
 	struct vmm_precopy p = {
@@ -436,12 +337,12 @@ static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct thr
 	int r = m->allocated(m->arg, s->dirty);
 
 	while (!r && verdict == VMM_PRECOPY_AGAIN) {
-		uint64_t start = now_ns(), sent = s->stats->data_pages, us;
+		uint64_t start = vmm_mig_now_ns(), sent = s->stats->data_pages, us;
 
 		r = send_pages(s, true);
 		if (r)
 			break;
-		us = (now_ns() - start) / 1000;
+		us = (vmm_mig_now_ns() - start) / 1000;
 		sent = (s->stats->data_pages - sent) * VMM_STREAM_PAGE_BYTES;
 		if (p.round == 0 || p.state_bound) {
 			r = dry_run(s, lens, &p.state_us, ret_error);
@@ -461,13 +362,13 @@ static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct thr
 		s->stats->bandwidth_bps = p.bandwidth_bps;
 		s->stats->est_downtime_us = p.est_downtime_us;
 		s->stats->throttle_pct = p.throttle_pct;
-		throttle_set(t, p.throttle_pct);
+		vmm_throttle_set(t, p.throttle_pct);
 		tell(s, true);
 		if (atomic_load(s->cancel))
 			r = -ECANCELED;
 	}
 	if (!r && verdict == VMM_PRECOPY_GIVE_UP) {
-		explain(ret_error,
+		vmm_mig_explain(ret_error,
 			"it does not converge: after %u passes %llu KiB are still dirty, the guest writes %llu KiB/s, the link carries %llu KiB/s; expected downtime %llu ms, allowed %llu ms",
 			p.round, (unsigned long long)(p.pending_bytes >> 10),
 			(unsigned long long)(p.dirty_bps >> 10),
@@ -483,19 +384,19 @@ static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct thr
 static int final_copy(struct sender *s, uint32_t *lens, char **ret_error)
 {
 	const struct vmm_mig_machine *m = s->m;
-	uint64_t pages = s->stats->data_pages + s->stats->zero_pages, begin = now_ns(), start;
+	uint64_t pages = s->stats->data_pages + s->stats->zero_pages, begin = vmm_mig_now_ns(), start;
 	int r = m->log_fetch(m->arg, s->dirty);
 
 	r = r ? r : send_pages(s, true);
 	if (r)
 		return r;
-	start = now_ns();
+	start = vmm_mig_now_ns();
 	r = serialise(s, lens, ret_error);
-	s->stats->state_us = (now_ns() - start) / 1000;
+	s->stats->state_us = (vmm_mig_now_ns() - start) / 1000;
 	/* Serialising may have written guest memory. */
 	r = r ? r : m->log_fetch(m->arg, s->dirty);
 	r = r ? r : send_pages(s, true);
-	s->stats->final_us = (now_ns() - begin) / 1000 - s->stats->state_us;
+	s->stats->final_us = (vmm_mig_now_ns() - begin) / 1000 - s->stats->state_us;
 	s->stats->final_pages = s->stats->data_pages + s->stats->zero_pages - pages;
 	return r;
 }
@@ -507,25 +408,25 @@ enum vmm_send_result vmm_send_live(const struct vmm_mig_machine *m, struct vmm_l
 {
 	struct sender s = { .m = m, .link = link, .params = params, .hooks = hooks,
 			    .cancel = cancel, .stats = stats };
-	struct throttle t = { .m = m, .lock = PTHREAD_MUTEX_INITIALIZER,
-			      .cond = PTHREAD_COND_INITIALIZER };
+	struct vmm_throttle t;
 	CL_CLEANUP_FREE uint32_t *lens = NULL;
 	enum vmm_send_result result = VMM_SEND_FAILED;
 	struct vmm_stream_reply_msg msg = { 0 };
 	struct vmm_stream peer;
-	uint64_t start = now_ns(), rtt_us = 0;
+	uint64_t start = vmm_mig_now_ns(), rtt_us = 0;
 	bool logging = false, paused = false;
 	int r = sender_init(&s);
 
+	vmm_throttle_init(&t, m);
 	vmm_stream_init(&peer);
 	lens = calloc(1 + m->config.cpus + m->config.devices, sizeof(*lens));
 	if (!r && !lens)
 		r = -ENOMEM;
 	r = r ? r : send_head(&s);
 	r = r ? r : read_reply(&s, &peer, &msg);
-	rtt_us = (now_ns() - start) / 1000;
+	rtt_us = (vmm_mig_now_ns() - start) / 1000;
 	if (!r && msg.code != VMM_REPLY_ACCEPT) {
-		explain(ret_error, "refused by the destination: %s", msg.text);
+		vmm_mig_explain(ret_error, "refused by the destination: %s", msg.text);
 		r = -ECONNREFUSED;
 	}
 	if (!r) {
@@ -535,15 +436,15 @@ enum vmm_send_result vmm_send_live(const struct vmm_mig_machine *m, struct vmm_l
 	r = r ? r : precopy(&s, lens, rtt_us, &t, ret_error);
 	if (!r && !hooks->may_switch(hooks->arg))
 		r = -ECANCELED;
-	throttle_end(&t);
+	vmm_throttle_end(&t);
 	if (r)
 		goto out;
-	stats->paused_ns = now_ns();
+	stats->paused_ns = vmm_mig_now_ns();
 	r = m->pause(m->arg, ret_error);
 	if (r)
 		goto out;
 	paused = true;
-	stats->pause_us = (now_ns() - stats->paused_ns) / 1000;
+	stats->pause_us = (vmm_mig_now_ns() - stats->paused_ns) / 1000;
 	r = final_copy(&s, lens, ret_error);
 	if (!r && !hooks->may_end(hooks->arg))
 		r = -ECANCELED;
@@ -553,21 +454,21 @@ enum vmm_send_result vmm_send_live(const struct vmm_mig_machine *m, struct vmm_l
 	r = send_state(&s, lens);
 	if (r)
 		goto out;
-	stats->sent_ns = now_ns();
+	stats->sent_ns = vmm_mig_now_ns();
 	stats->total_us = (stats->sent_ns - start) / 1000;
 	hooks->switched(hooks->arg, stats);
 	r = read_reply(&s, &peer, &msg);
 	if (r)
 		goto out;
 	if (msg.code == VMM_REPLY_READY) {
-		stats->ready_ns = now_ns();
+		stats->ready_ns = vmm_mig_now_ns();
 		stats->peer_load_us = msg.load_us;
 		result = VMM_SEND_READY;
 	} else {
-		explain(ret_error, "the destination failed after the switch-over: %s", msg.text);
+		vmm_mig_explain(ret_error, "the destination failed after the switch-over: %s", msg.text);
 	}
 out:
-	throttle_end(&t);
+	vmm_throttle_end(&t);
 	/* A cancel closes the link, which is what the last call saw. */
 	if (r && result == VMM_SEND_FAILED && !paused && atomic_load(cancel)) {
 		free(*ret_error);
@@ -575,7 +476,7 @@ out:
 		r = -ECANCELED;
 	}
 	if (r)
-		explain(ret_error, "%s",
+		vmm_mig_explain(ret_error, "%s",
 			r == -EPIPE	  ? "the destination closed the connection" :
 			r == -ETIMEDOUT	  ? "the destination does not take data" :
 			r == -ECANCELED	  ? "cancelled" :
@@ -588,34 +489,72 @@ out:
 		if (logging)
 			m->log_stop(m->arg);
 	}
-	stats->total_us = (now_ns() - start) / 1000;
-	pthread_mutex_destroy(&t.lock);
-	pthread_cond_destroy(&t.cond);
+	stats->total_us = (vmm_mig_now_ns() - start) / 1000;
+	vmm_throttle_fini(&t);
 	sender_fini(&s);
 	return result;
 }
 
-int vmm_send_save(const struct vmm_mig_machine *m, struct vmm_link *link,
-		  struct vmm_send_stats *stats, char **ret_error)
+/*
+ * Passes over memory while the guest runs, so that little is left for its pause.  They end when little is left, when one
+ * did not halve what the one before left, or after SAVE_PASSES: the file is at most about twice as long as memory.
+ */
+static int save_passes(struct sender *s)
 {
-	struct sender s = { .m = m, .link = link, .stats = stats };
+	const struct vmm_mig_machine *m = s->m;
+	uint64_t left = UINT64_MAX, before;
+	int r = m->allocated(m->arg, s->dirty);
+
+	do {
+		before = left;
+		r = r ? r : send_pages(s, true);
+		r = r ? r : m->log_fetch(m->arg, s->dirty);
+		r = r ? r : send_small(s, VMM_SECTION_ROUND, 0, NULL, 0);
+		s->stats->round++;
+		left = vmm_mig_count(s->dirty, m->pages);
+	} while (!r && s->stats->round < SAVE_PASSES && left > SAVE_REST_PAGES && left < before / 2);
+	return r;
+}
+
+int vmm_send_save(const struct vmm_mig_machine *m, struct vmm_link *link, bool runs,
+		  const atomic_bool *cancel, struct vmm_send_stats *stats, char **ret_error)
+{
+	struct sender s = { .m = m, .link = link, .cancel = cancel, .stats = stats };
 	CL_CLEANUP_FREE uint32_t *lens =
 		calloc(1 + m->config.cpus + m->config.devices, sizeof(*lens));
-	uint64_t start = now_ns();
+	uint64_t start = vmm_mig_now_ns();
+	bool logging = false, paused = false;
 	int r = sender_init(&s);
 
 	if (!r && !lens)
 		r = -ENOMEM;
-	stats->paused_ns = start;
 	r = r ? r : send_head(&s);
-	/* State first: serialising may write guest memory, which is read after it. */
-	r = r ? r : serialise(&s, lens, ret_error);
-	r = r ? r : m->allocated(m->arg, s.dirty);
-	r = r ? r : send_pages(&s, false);
+	if (!r && runs) {
+		r = m->log_start(m->arg);
+		logging = !r;
+		r = r ? r : save_passes(&s);
+	}
+	stats->paused_ns = vmm_mig_now_ns();
+	if (!r && runs) {
+		r = m->pause(m->arg, ret_error);
+		paused = !r;
+		stats->pause_us = (vmm_mig_now_ns() - stats->paused_ns) / 1000;
+		r = r ? r : final_copy(&s, lens, ret_error);
+	} else if (!r) {
+		/* State first: serialising may write guest memory, which is read after it. */
+		r = serialise(&s, lens, ret_error);
+		r = r ? r : m->allocated(m->arg, s.dirty);
+		r = r ? r : send_pages(&s, false);
+	}
 	r = r ? r : send_state(&s, lens);
-	stats->total_us = (now_ns() - start) / 1000;
+	stats->sent_ns = vmm_mig_now_ns();
+	stats->total_us = (stats->sent_ns - start) / 1000;
 	if (r)
-		explain(ret_error, "%s", strerror(-r));
+		vmm_mig_explain(ret_error, "%s", strerror(-r));
+	if (logging)
+		m->log_stop(m->arg);
+	if (r && paused)
+		m->resume(m->arg);
 	sender_fini(&s);
 	return r;
 }

@@ -203,9 +203,43 @@ static void toy_free(struct toy *t)
 	free(t);
 }
 
+/* In place of TLS: one end of a socket pair. */
+struct sock_link {
+	struct vmm_link link; /* first */
+	int fd;
+};
+
+static int sock_write(struct vmm_link *link, const void *buf, size_t len_bytes)
+{
+	const char *p = buf;
+
+	while (len_bytes) {
+		ssize_t n = write(((struct sock_link *)link)->fd, p, len_bytes);
+
+		if (n < 0)
+			return -errno;
+		p += n;
+		len_bytes -= (size_t)n;
+		link->written_bytes += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int sock_read(struct vmm_link *link, void *buf, size_t len_bytes)
+{
+	ssize_t n = recv(((struct sock_link *)link)->fd, buf, len_bytes, MSG_WAITALL);
+
+	return n < 0 ? -errno : (size_t)n < len_bytes ? -ENODATA : 0;
+}
+
+static void sock_link(struct sock_link *s, int fd)
+{
+	*s = (struct sock_link){ .link = { .write = sock_write, .read = sock_read }, .fd = fd };
+}
+
 struct destination {
 	struct toy *toy;
-	struct vmm_link link;
+	struct sock_link link;
 	struct vmm_recv_stats stats;
 	int rc;
 	char *error;
@@ -213,9 +247,10 @@ struct destination {
 
 static void *destination_main(void *arg)
 {
+	const struct vmm_recv_params live = { .live = true };
 	struct destination *d = arg;
 
-	d->rc = vmm_recv(&d->toy->m, &d->link, true, &d->stats, &d->error);
+	d->rc = vmm_recv(&d->toy->m, &d->link.link, &live, &d->stats, &d->error);
 	shutdown(d->link.fd, SHUT_RDWR);
 	return NULL;
 }
@@ -255,7 +290,7 @@ static enum vmm_send_result move(struct toy *a, struct toy *b, struct destinatio
 	struct vmm_send_stats stats = { 0 };
 	atomic_bool cancel = cancelled;
 	enum vmm_send_result res;
-	struct vmm_link link;
+	struct sock_link link;
 	pthread_t thread;
 	int fds[2];
 
@@ -265,11 +300,11 @@ static enum vmm_send_result move(struct toy *a, struct toy *b, struct destinatio
 	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	if (cut_fd >= 0)
 		cut_fd = fds[0];
-	vmm_link_file(&link, fds[0]);
+	sock_link(&link, fds[0]);
 	*d = (struct destination){ .toy = b };
-	vmm_link_file(&d->link, fds[1]);
+	sock_link(&d->link, fds[1]);
 	pthread_create(&thread, NULL, destination_main, d);
-	res = vmm_send_live(&a->m, &link, params, &hooks, &cancel, &stats, error);
+	res = vmm_send_live(&a->m, &link.link, params, &hooks, &cancel, &stats, error);
 	shutdown(fds[0], SHUT_RDWR);
 	pthread_join(thread, NULL);
 	close(fds[0]);
@@ -371,15 +406,97 @@ static void a_link_lost_at_end_is_unknown(void)
 	free(error), free(d.error);
 }
 
-static int restore_from(int fd, struct toy *b, char **error)
+static int restore_since(int fd, struct toy *b, uint64_t stopped_since_ns, uint64_t *ret_age_ns,
+			 char **error)
 {
+	const struct vmm_recv_params params = { .stopped_since_ns = stopped_since_ns };
 	struct vmm_recv_stats stats = { 0 };
 	struct vmm_link link;
+	int r;
 
 	*error = NULL;
-	lseek(fd, 0, SEEK_SET);
-	vmm_link_file(&link, fd);
-	return vmm_recv(&b->m, &link, false, &stats, error);
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file(&link, fd, false), 0);
+	r = vmm_recv(&b->m, &link, &params, &stats, error);
+	vmm_link_file_free(&link);
+	*ret_age_ns = stats.age_ns;
+	return r;
+}
+
+static int restore_from(int fd, struct toy *b, char **error)
+{
+	uint64_t age_ns;
+
+	return restore_since(fd, b, 0, &age_ns, error);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+/* Most of it is written while the guest goes on writing; what is restored is what was there at the pause. */
+static void a_save_while_it_runs(void)
+{
+	struct toy *a = toy_new(true), *b = toy_new(false);
+	char path[] = "/tmp/move_test.XXXXXX", *error = NULL;
+	struct vmm_send_stats stats = { 0 };
+	atomic_bool cancel = false;
+	int fd = mkstemp(path);
+	struct vmm_link link;
+
+	unlink(path);
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file(&link, fd, true), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_send_save(&a->m, &link, true, &cancel, &stats, &error), 0);
+	CU_ASSERT(a->paused);
+	CU_ASSERT_EQUAL(vmm_link_file_sync(&link), 0);
+	vmm_link_file_free(&link);
+	CU_ASSERT(stats.round >= 1);
+	CU_ASSERT_EQUAL(restore_from(fd, b, &error), 0);
+	CU_ASSERT_EQUAL(memcmp(a->ram, b->ram, PAGES * PAGE), 0);
+	CU_ASSERT_EQUAL(ftruncate(fd, 0), 0);
+	toy_resume(a);
+	cancel = true;
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file(&link, fd, true), 0);
+	stats = (struct vmm_send_stats){ 0 };
+	CU_ASSERT_EQUAL(vmm_send_save(&a->m, &link, true, &cancel, &stats, &error), -ECANCELED);
+	CU_ASSERT(!a->paused);
+	vmm_link_file_free(&link);
+	free(error);
+	close(fd);
+	toy_free(a);
+	toy_free(b);
+}
+
+/* The wall clocks of source and destination differ (here: time passes); the guest's clock keeps to what can be. */
+static void a_clock_never_runs_ahead(void)
+{
+	struct toy *a = toy_new(true), *b = toy_new(false);
+	char path[] = "/tmp/move_test.XXXXXX", *error = NULL;
+	struct vmm_send_stats stats = { 0 };
+	uint64_t age_ns, before;
+	int fd = mkstemp(path);
+	struct vmm_link link;
+
+	unlink(path);
+	toy_pause(a, &error);
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file(&link, fd, true), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_send_save(&a->m, &link, false, NULL, &stats, &error), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file_sync(&link), 0);
+	vmm_link_file_free(&link);
+	usleep(50000);
+	CU_ASSERT_EQUAL(restore_since(fd, b, 0, &age_ns, &error), 0);
+	CU_ASSERT(age_ns >= 50000000);
+	before = now_ns();
+	CU_ASSERT_EQUAL(restore_since(fd, b, before, &age_ns, &error), 0);
+	CU_ASSERT(age_ns <= now_ns() - before);
+	CU_ASSERT_EQUAL(restore_since(fd, b, now_ns() + 3600000000000ull, &age_ns, &error), 0);
+	CU_ASSERT_EQUAL(age_ns, 0);
+	close(fd);
+	toy_free(a);
+	toy_free(b);
 }
 
 static void files(void)
@@ -395,8 +512,11 @@ static void files(void)
 	unlink(path);
 	usleep(5000);
 	toy_pause(a, &error);
-	vmm_link_file(&link, fd);
-	CU_ASSERT_EQUAL(vmm_send_save(&a->m, &link, &stats, &error), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file(&link, fd, true), 0);
+	CU_ASSERT_EQUAL(vmm_send_save(&a->m, &link, false, NULL, &stats, &error), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_link_file_sync(&link), 0);
+	CU_ASSERT_EQUAL(lseek(fd, 0, SEEK_END), (off_t)link.written_bytes);
+	vmm_link_file_free(&link);
 	CU_ASSERT_EQUAL(restore_from(fd, b, &error), 0);
 	CU_ASSERT_EQUAL(b->loads, 1);
 	CU_ASSERT_EQUAL(memcmp(a->ram, b->ram, PAGES * PAGE), 0);
@@ -430,4 +550,6 @@ UNIT_MAIN("migration", { "moves under load", moves_under_load },
 	  { "a lost write is found", a_lost_write_is_found },
 	  { "failures before END leave the source running",
 	    failures_before_end_leave_the_source_running },
-	  { "a link lost at END is unknown", a_link_lost_at_end_is_unknown }, { "files", files })
+	  { "a link lost at END is unknown", a_link_lost_at_end_is_unknown }, { "files", files },
+	  { "a save while it runs", a_save_while_it_runs },
+	  { "a clock never runs ahead", a_clock_never_runs_ahead })
