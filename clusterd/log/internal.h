@@ -41,5 +41,7 @@ void log_on_tail(struct log *log, const struct log_message *msg);
 void log_on_snapshot(struct log *log, const struct log_message *msg);
 /* Encodes the core by way of the sink; false if that failed. */
 bool log_snapshot_take(struct log *log);
+/* Own snapshot at the commit position: the window begins there. */
+void log_snapshot_own(struct log *log);
 
 #endif

@@ -285,12 +285,11 @@ static log_nodes voters_at_commit(struct log *log)
 	return voters;
 }
 
-/* Own snapshot now and then: the store then forgets the entries below it. */
-static void snapshot_own(struct log *log)
+void log_snapshot_own(struct log *log)
 {
 	struct log_out out = { .mark = log->commit };
 
-	if (log->commits_since_snapshot < log->snapshot_every || !log_snapshot_take(log))
+	if (!log->commits_since_snapshot || !log_snapshot_take(log))
 		return;
 	log->base_voters = voters_at_commit(log);
 	log->base = log->commit;
@@ -321,7 +320,9 @@ static void commit_up_to(struct log *log, uint64_t seq)
 		}
 		if (entry->kind == LOG_ENTRY_DATA)
 			log->sink(log->sink_arg, &out);
-		snapshot_own(log);
+		/* Now and then: the store forgets the entries below it. */
+		if (log->commits_since_snapshot >= log->snapshot_every)
+			log_snapshot_own(log);
 	}
 }
 

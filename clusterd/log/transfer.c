@@ -19,6 +19,8 @@
 #include <string.h>
 
 #define WANT_AGAIN_MS 2000u
+#define WINDOW_SPARE  32u /* entries that may come while a tail is on its way */
+#define NOBODYS_SEQ   (UINT64_MAX / 4)
 
 /* A member that is in step: it has acknowledged in this epoch.  Rotates, so a deaf donor is left. */
 static uint8_t donor_choose(const struct log *log)
@@ -43,6 +45,9 @@ void log_want(struct log *log)
 {
 	struct log_message msg = { .type = LOG_MSG_WANT, .epoch = log->epoch };
 
+	/* What comes is committed only when all of it is there: the window must have room for it. */
+	if (log->seen.seq - log->base.seq >= LOG_WINDOW / 2)
+		log_snapshot_own(log);
 	log->want_ms = log->now_ms;
 	log->want_donor = donor_choose(log);
 	log->wanted = false;
@@ -51,6 +56,9 @@ void log_want(struct log *log)
 	msg.donor = log->want_donor;
 	msg.mark = log->last;
 	msg.commit = log->commit;
+	/* More than the window holds: a mark that nobody can go on from asks for the state itself. */
+	if (log->seen.seq - log->commit.seq >= LOG_WINDOW - WINDOW_SPARE)
+		msg.mark.seq = msg.commit.seq = NOBODYS_SEQ;
 	log_send(log, &msg);
 }
 
@@ -249,6 +257,8 @@ void log_on_tail(struct log *log, const struct log_message *msg)
 			log->counters.diverged++;
 			return;
 		}
+		if (entry.mark.seq - log->base.seq >= LOG_WINDOW)
+			return; /* the timer asks again, for the state */
 		slot = &log->window[entry.mark.seq % LOG_WINDOW];
 		memcpy(slot, &entry, offsetof(struct log_entry, bytes) + entry.len_bytes);
 		log_append(log, slot);
