@@ -313,6 +313,7 @@ enum core_vm_seen {
 	CORE_SEEN_RUNNING,
 	CORE_SEEN_PAUSED,
 	CORE_SEEN_SAVED, /* paused after a save that succeeded */
+	CORE_SEEN_MIGRATING, /* runs, and is being copied: it may pause by itself when all is sent */
 };
 
 struct core_effect {

@@ -392,7 +392,7 @@ void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, 
 			core_vm_copy_ended(st, vm, node, CORE_WHY_VM_DIED, true, 0);
 		else if (seen == CORE_SEEN_RUNNING)
 			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);
-		else
+		else /* MIGRATING, too: a migration that goes on would pause it some day, for ever */
 			vm->retry_ms = st->now_ms + st->timing.retry_ms;
 		break;
 	case CORE_MIG_COMMIT:

@@ -309,11 +309,12 @@ static void stop_result(struct core_state *st, struct core_vm *vm, const struct 
 				       CORE_WHY_VM_STOP_FAILED, fx->node, result->code, 0);
 			break;
 		}
-		/* The guest did not listen: it stays, and the operator hears so. */
+		/* The guest did not listen: it stays, and the operator hears so.  If it is there: that is asked. */
 		vm->run = true;
 		core_job_end(st, &vm->job, false,
 			     result->text[0] ? result->text : "the guest did not shut down: use --force");
 		vm_running(st, vm, CORE_WHY_VM_STOP_FAILED);
+		core_vm_query(st, vm, fx->node);
 		break;
 	default:
 		core_vm_set(st, vm, CORE_VM_UNKNOWN, CORE_WHY_VM_STOP_FAILED, fx->node, 0, 0);
@@ -352,6 +353,7 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_HOST_MISSING, vm->run, 0);
 		break;
 	case CORE_SEEN_RUNNING:
+	case CORE_SEEN_MIGRATING:
 	case CORE_SEEN_PAUSED:
 		if (result->values[1] == vm->generation)
 			vm_running(st, vm, CORE_WHY_VM_HOST_BACK);
@@ -378,7 +380,9 @@ static void kill_result(struct core_state *st, struct core_vm *vm, const struct 
 	     fx->generation < vm->migration.generation))
 		return;
 	vm->copies &= (core_nodes)~CORE_NODE_BIT(fx->node);
-	if ((vm->state == CORE_VM_STOPPING || vm->state == CORE_VM_UNKNOWN) &&
+	/* RUNNING: a stop that was asked with it failed first, and the VM was given back to its operator. */
+	if ((vm->state == CORE_VM_STOPPING || vm->state == CORE_VM_UNKNOWN ||
+	     vm->state == CORE_VM_RUNNING) &&
 	    vm->node == fx->node && fx->generation >= vm->generation)
 		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_STOPPED, false, 0);
 }

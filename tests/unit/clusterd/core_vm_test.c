@@ -22,6 +22,58 @@ static void unknown_start_is_asked(void)
 	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_QUERY, 0));
 }
 
+/* A stop that fails says nothing of whether the VM is there; a kill that was asked with it may end it. */
+static void failed_stop_is_asked(void)
+{
+	struct core_command *cmd;
+
+	flow_cluster();
+	flow_apply(flow_cmd(CORE_CMD_VM_STOP, "web"));
+	flow_answer(CORE_FX_VM_STOP, 0, CL_FAILED, EIO);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_QUERY, flow_web()->node));
+	flow_cluster();
+	flow_apply(flow_cmd(CORE_CMD_VM_STOP, "web"));
+	cmd = flow_cmd(CORE_CMD_VM_STOP, "web");
+	cmd->force = true;
+	flow_apply(cmd);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_KILL, 0));
+	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
+	flow_answer(CORE_FX_VM_STOP, 0, CL_FAILED, EIO);
+	flow_answer(CORE_FX_VM_KILL, 0, CL_DONE, 0);
+	CU_ASSERT_NOT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_NOT_EQUAL(flow_web()->copies, 0);
+}
+
+/* An abort is over when the migration is: a VM that is still being copied would pause some day, for ever. */
+static void abort_waits_for_the_copying(void)
+{
+	struct core_command *cmd;
+	uint8_t source;
+
+	flow_cluster();
+	source = flow_web()->node;
+	flow_apply(flow_cmd(CORE_CMD_VM_MIGRATE, "web"));
+	flow_answer(CORE_FX_VM_INCOMING, 0, CL_DONE, 0);
+	flow_answer(CORE_FX_VM_MIGRATE, source, CL_UNKNOWN, ETIMEDOUT);
+	flow_answer(CORE_FX_VM_FINISH, source, CL_UNKNOWN, ETIMEDOUT);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow_effect(CORE_FX_VM_QUERY, source));
+	cmd = flow_cmd(CORE_CMD_RESULT, "");
+	cmd->result.id = flow_effect(CORE_FX_VM_QUERY, source)->id;
+	cmd->result.outcome = CL_DONE;
+	cmd->result.values[0] = CORE_SEEN_MIGRATING;
+	cmd->result.values[1] = flow_web()->generation;
+	flow_apply(cmd);
+	CU_ASSERT_NOT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	flow_tick(60000);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_FINISH, source));
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_EQUAL(flow_web()->node, source);
+}
+
 static void live(bool commit)
 {
 	uint8_t source;
@@ -124,6 +176,8 @@ static void snapshot(void)
 	CU_ASSERT_PTR_NULL(strchr(text, '%'));
 }
 
-UNIT_MAIN("core vm", { "unknown start", unknown_start_is_asked }, { "live", live_commit },
+UNIT_MAIN("core vm", { "unknown start", unknown_start_is_asked },
+	  { "failed stop", failed_stop_is_asked },
+	  { "abort while copying", abort_waits_for_the_copying }, { "live", live_commit },
 	  { "live aborted", live_abort }, { "drain", drain_falls_back_to_quick },
 	  { "refusals", refusals }, { "snapshot and why", snapshot })
