@@ -28,7 +28,9 @@ static void paths_close(struct paths *paths)
 	paths->n = 0;
 }
 
-static int paths_open(const char *id, struct paths *paths, char *error, size_t cap_bytes)
+/* any: those that open will do; else every one of them must. */
+static int paths_open(const char *id, bool any, struct paths *paths, char *error,
+		      size_t cap_bytes)
 {
 	char text[SCSI3PR_TEXT_MAX];
 	int rc = scsi3pr_lun_find(id, &paths->lun);
@@ -42,12 +44,14 @@ static int paths_open(const char *id, struct paths *paths, char *error, size_t c
 		rc = scsi3pr_open(paths->lun.path[i], 0, &paths->dev[paths->n], text);
 		if (rc < 0) {
 			snprintf(error, cap_bytes, "LUN %.64s: %.110s", id, text);
+			if (any)
+				continue;
 			paths_close(paths);
 			return rc;
 		}
 		paths->n++;
 	}
-	return 0;
+	return paths->n ? 0 : rc;
 }
 
 static int say(char *error, size_t cap_bytes, int rc, struct scsi3pr_dev *dev, const char *what)
@@ -104,9 +108,16 @@ static int admit(struct paths *paths, uint64_t key, char *error, size_t cap_byte
 	return rc < 0 ? say(error, cap_bytes, rc, paths->dev[0], "reserve") : 0;
 }
 
-/* The incarnation before this one is over; its registration may still be on record. */
-static int old_key_remove(struct paths *paths, uint64_t key, uint64_t old, char *error,
-			  size_t cap_bytes)
+/* True if another path may have a better answer: this one had none, or no command reached the LUN on it. */
+static bool path_is_mute(int err)
+{
+	err = err < 0 ? -err : err;
+	return err == ETIMEDOUT || err == EIO || err == ENXIO || err == ENODEV || err == ENOLINK ||
+	       err == ECONNRESET || err == EPIPE;
+}
+
+static int old_key_remove_by(struct scsi3pr_dev *dev, uint64_t key, uint64_t old, char *error,
+			     size_t cap_bytes)
 {
 	struct scsi3pr_fence fence;
 	struct scsi3pr_keys *keys = calloc(1, sizeof(*keys));
@@ -115,25 +126,36 @@ static int old_key_remove(struct paths *paths, uint64_t key, uint64_t old, char 
 
 	if (!keys)
 		return -ENOMEM;
-	rc = scsi3pr_keys_read(paths->dev[0], keys);
+	rc = scsi3pr_keys_read(dev, keys);
 	listed = rc == 0 && scsi3pr_keys_have(keys, old);
 	free(keys);
 	if (rc < 0)
-		return say(error, cap_bytes, rc, paths->dev[0], "read keys");
+		return say(error, cap_bytes, rc, dev, "read keys");
 	if (!listed)
 		return 0;
-	scsi3pr_fence(paths->dev[0], key, old, &fence);
+	scsi3pr_fence(dev, key, old, &fence);
 	if (fence.proof == SCSI3PR_FENCED || fence.proof == SCSI3PR_KEY_ABSENT)
 		return 0;
 	snprintf(error, cap_bytes, "%.180s", fence.text);
 	return fence.error ? fence.error : -EIO;
 }
 
+/* The incarnation before this one is over; its registration may still be on record.  By any path that answers. */
+static int old_key_remove(struct paths *paths, uint64_t key, uint64_t old, char *error,
+			  size_t cap_bytes)
+{
+	int rc = -ENODEV;
+
+	for (unsigned i = 0; i < paths->n && path_is_mute(rc); i++)
+		rc = old_key_remove_by(paths->dev[i], key, old, error, cap_bytes);
+	return rc;
+}
+
 void cd_fx_vol_join(struct cd_fx *fx)
 {
 	char error[CORE_TEXT_MAX] = "";
 	struct paths paths;
-	int rc = paths_open(fx->lun, &paths, error, sizeof(error));
+	int rc = paths_open(fx->lun, false, &paths, error, sizeof(error));
 
 	if (rc == 0) {
 		rc = atomic_load(&fx->cancelled) ? -ECANCELED :
@@ -187,7 +209,7 @@ void cd_fx_vol_format(struct cd_fx *fx)
 	int rc = cd_lun_check(fx->lun, true, fx->effect.pr_key, &check, error, sizeof(error));
 
 	if (rc == 0)
-		rc = paths_open(fx->lun, &paths, error, sizeof(error));
+		rc = paths_open(fx->lun, false, &paths, error, sizeof(error));
 	if (rc == 0) {
 		rc = admit(&paths, fx->effect.pr_key, error, sizeof(error));
 		admitted = true;
@@ -208,6 +230,27 @@ void cd_fx_vol_format(struct cd_fx *fx)
 }
 
 /*
+ * One path after the other until one answers.  An unknown outcome is never turned into proof by
+ * a later path's "the key is absent": our own command may have removed it and its abort may still
+ * be running.
+ */
+static void fence_by_any(struct cd_fx *fx, struct paths *paths, struct scsi3pr_fence *ret_fence)
+{
+	bool unknown = false;
+
+	for (unsigned i = 0; i < paths->n; i++) {
+		memset(ret_fence, 0, sizeof(*ret_fence));
+		scsi3pr_fence(paths->dev[i], fx->own_key, fx->effect.pr_key, ret_fence);
+		if (ret_fence->proof == SCSI3PR_UNKNOWN)
+			unknown = true;
+		else if (ret_fence->proof == SCSI3PR_FENCED || !path_is_mute(ret_fence->error))
+			break;
+	}
+	if (unknown && ret_fence->proof != SCSI3PR_FENCED)
+		ret_fence->proof = SCSI3PR_UNKNOWN;
+}
+
+/*
  * Proof only from a key that was seen and is gone by our own PREEMPT AND ABORT.
  * The victim's key of the incarnation before counts as well, where it is listed.
  */
@@ -216,20 +259,16 @@ void cd_fx_fence(struct cd_fx *fx)
 	char error[CORE_TEXT_MAX] = "";
 	struct scsi3pr_fence fence;
 	struct paths paths;
-	int rc = paths_open(fx->lun, &paths, error, sizeof(error));
+	int rc = paths_open(fx->lun, true, &paths, error, sizeof(error));
 
-	if (rc < 0) {
-		cd_fx_error(fx, -rc, error);
-		return;
-	}
-	if (fx->effect.pr_key_old)
+	if (rc == 0 && fx->effect.pr_key_old)
 		rc = old_key_remove(&paths, fx->own_key, fx->effect.pr_key_old, error, sizeof(error));
 	if (rc < 0) {
 		paths_close(&paths);
 		cd_fx_error(fx, -rc, error);
 		return;
 	}
-	scsi3pr_fence(paths.dev[0], fx->own_key, fx->effect.pr_key, &fence);
+	fence_by_any(fx, &paths, &fence);
 	paths_close(&paths);
 	switch (fence.proof) {
 	case SCSI3PR_FENCED:
