@@ -27,6 +27,8 @@
 #define CD_RESERVE_MIB 256u  /* of a node's memory that VMs never get */
 
 struct cd;
+struct cl_lease;
+struct cd_early;
 struct cd_watch;
 struct cd_vm_monitor;
 
@@ -81,10 +83,12 @@ struct cd {
 	struct cd_link *link;
 	struct cd_store *store;
 	struct replica *replica; /* NULL until member */
+	struct cl_lease *lease;	 /* of this node's VMs; outlives this process */
 	char trouble[256];	 /* of the store; "" if well */
 
 	bool link_up;
 	bool group_known, votes_known; /* since the link is up */
+	struct cd_early *early;	       /* messages that came when only the group was known */
 	core_nodes group_nodes, ring_nodes;
 	struct cd_votes votes;
 

@@ -259,6 +259,48 @@ static const struct cd_store_ops store_ops = { on_durable, on_trouble };
 
 /* ---- corosync ------------------------------------------------------------------------------- */
 
+/*
+ * What comes between the group's first configuration and the first word on votes belongs to that
+ * configuration: a SYNC among it is what our own arrival caused, and nobody repeats it.
+ */
+struct cd_early {
+	struct cd_early *next;
+	uint8_t node;
+	size_t len_bytes;
+	uint8_t data[];
+};
+
+static void early_keep(struct cd *cd, uint8_t node, const void *data, size_t len_bytes)
+{
+	struct cd_early *early = malloc(sizeof(*early) + len_bytes), **tail = &cd->early;
+
+	if (!early)
+		abort();
+	early->next = NULL;
+	early->node = node;
+	early->len_bytes = len_bytes;
+	memcpy(early->data, data, len_bytes);
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = early;
+}
+
+/* Hands them over, or forgets them with the configuration that they belong to. */
+static void early_over(struct cd *cd, bool deliver)
+{
+	struct cd_early *early;
+
+	while ((early = cd->early)) {
+		cd->early = early->next;
+		if (deliver &&
+		    replica_message(cd->replica, cd_now_ms(), early->node, early->data,
+				    early->len_bytes) < 0)
+			cl_warning("a malformed message of %zu bytes from node %u was dropped",
+				   early->len_bytes, early->node);
+		free(early);
+	}
+}
+
 void cd_drive_config(struct cd *cd)
 {
 	core_nodes members = cd->link_up ? cd->group_nodes & cd->ring_nodes : 0;
@@ -268,6 +310,7 @@ void cd_drive_config(struct cd *cd)
 		return;
 	replica_config(cd->replica, cd_now_ms(), members, cd->link_up ? cd->ring_nodes : 0,
 		       cd->link_up && cd->votes.quorate);
+	early_over(cd, cd->link_up);
 	cd_drive_settle(cd);
 }
 
@@ -288,6 +331,7 @@ static void on_up(void *arg, uint32_t local)
 	cl_notice("connected to corosync as node %u", local);
 	cd->link_up = true;
 	cd->group_known = cd->votes_known = false;
+	early_over(cd, false);
 	cd->group_nodes = 0;
 	cd->ring_nodes = 0;
 }
@@ -309,6 +353,11 @@ static void on_deliver(void *arg, uint32_t node, uint32_t pid, const void *data,
 
 	if (!cd->link_up || !node_bit(node))
 		return;
+	if (!cd->votes_known) {
+		if (cd->group_known)
+			early_keep(cd, (uint8_t)node, data, len_bytes);
+		return;
+	}
 	if (replica_message(cd->replica, cd_now_ms(), (uint8_t)node, data, len_bytes) < 0)
 		cl_warning("a malformed message of %zu bytes from node %u was dropped", len_bytes,
 			   node);
@@ -324,6 +373,7 @@ static void on_confchg(void *arg, const struct cd_member *members, size_t n,
 
 	if (!cd->link_up)
 		return;
+	early_over(cd, false);
 	/*
 	 * A clusterd that died and came back may be in one change, or its successor may join before
 	 * the death is told: the replica must see it gone in between.

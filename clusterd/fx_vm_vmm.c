@@ -78,20 +78,21 @@ static json_t *config_nets(const struct cd_fx *fx)
 
 static int config_write(const struct cd_fx *fx, const char *dir, const char *path, bool paused)
 {
-	char uuid[CD_UUID_TEXT], tls[CD_PATH_MAX], *text;
+	char uuid[CD_UUID_TEXT], tls[CD_PATH_MAX], lease[CD_PATH_MAX], *text;
 	json_t *json;
 	int rc;
 
 	cd_uuid_text(fx->vm.uuid, uuid);
 	cd_path(tls, sizeof(tls), CD_DIR_STATE, "tls");
-	json = json_pack("{s:s s:s s:I s:I s:i s:s s:s s:I s:o s:o s:s s:s s:i s:b}", "name",
+	cd_path(lease, sizeof(lease), CD_DIR_RUN, "lease");
+	json = json_pack("{s:s s:s s:I s:I s:i s:s s:s s:I s:o s:o s:s s:s s:i s:b s:s}", "name",
 			 fx->vm.name, "uuid", uuid, "generation",
 			 (json_int_t)fx->effect.generation, "memory_mib",
 			 (json_int_t)fx->vm.memory_mib, "cpus", fx->vm.cpus, "kernel",
 			 fx->vm.kernel, "append", fx->vm.append, "uid",
 			 (json_int_t)CD_FX_UID(fx->effect.vm), "disks", config_disks(fx), "nets",
 			 config_nets(fx), "run_dir", dir, "tls_dir", tls, "downtime_ms", 300,
-			 "paused", paused);
+			 "paused", paused, "lease", lease);
 	if (json && fx->saving_ms)
 		json_object_set_new(json, "stopped_since_ms", json_integer((json_int_t)fx->saving_ms));
 	if (json && fx->vm.initrd[0])
@@ -316,7 +317,7 @@ uint8_t cd_fx_vmm_seen(const char *state)
 		const char *state;
 		enum core_vm_seen seen;
 	} table[] = {
-		{ "running", CORE_SEEN_RUNNING },   { "migrating", CORE_SEEN_RUNNING },
+		{ "running", CORE_SEEN_RUNNING },   { "migrating", CORE_SEEN_MIGRATING },
 		{ "paused", CORE_SEEN_PAUSED },	    { "switched", CORE_SEEN_PAUSED },
 		{ "ready", CORE_SEEN_PAUSED },	    { "incoming", CORE_SEEN_STARTING },
 		{ "starting", CORE_SEEN_STARTING }, { "saved", CORE_SEEN_SAVED },

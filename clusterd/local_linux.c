@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What concerns this node alone: freeze and thaw its VMs, kill them at the
- * deadline, tell csvd who is who, and say what runs here.  Freeze and kill go to the pool of their own: they never wait
- * behind other work.
+ * What concerns this node alone: the lease of its VMs, their end at the deadline, telling csvd who is who,
+ * and saying what runs here.  The lease is written at once, here, into a page that every vmm reads: to freeze a VM
+ * nothing of it must answer.  Kill goes to a pool of its own: it never waits behind other work.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,9 +17,9 @@
 #include "clusterd/monitor_vmm.h"
 #include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
+#include "common/cl_lease.h"
 #include "common/cl_log.h"
 
-#define PAUSE_MS 3000
 #define CALL_MS	 30000
 
 struct local_job {
@@ -62,79 +62,7 @@ static void local_free(struct cd_job *base)
 	free(job);
 }
 
-/* ---- freeze, thaw, kill --------------------------------------------------------------------- */
-
-/* One VM each, so that one that does not answer holds up none. */
-static void pause_run(struct cd_job *base)
-{
-	struct local_job *job = (struct local_job *)base;
-	struct cd_vm_status status;
-	char *error = NULL;
-	json_t *result;
-	int rc;
-
-	if (job->kind == REPLICA_THAW) {
-		/* A VM that a migration or a save paused is not ours to resume. */
-		if (cd_vmproc_status(job->vm, PAUSE_MS, &status) < 0 ||
-		    strcmp(status.state, "paused") != 0)
-			return;
-		rc = cd_vmproc_call(job->vm, "resume",
-				    json_pack("{s:I}", "generation", (json_int_t)status.generation),
-				    CALL_MS, &result, &error);
-	} else {
-		rc = cd_vmproc_call(job->vm, "pause", NULL, PAUSE_MS, &result, &error);
-	}
-	json_decref(result);
-	if (rc < 0)
-		cl_warning("VM %s: %s: %s", job->vm,
-			   job->kind == REPLICA_THAW ? "resume" : "pause",
-			   error ? error : strerror(-rc));
-	free(error);
-}
-
-struct spread_job {
-	struct cd_job job;
-	struct cd *cd;
-	enum replica_local_kind kind;
-	struct cd_vmproc *list;
-	size_t n;
-};
-
-static void spread_run(struct cd_job *base)
-{
-	struct spread_job *job = (struct spread_job *)base;
-
-	job->list = calloc(CD_VMPROCS_MAX, sizeof(*job->list));
-	job->n = job->list ? cd_vmproc_list(job->list, CD_VMPROCS_MAX) : 0;
-}
-
-static void spread_done(struct cd_job *base)
-{
-	struct spread_job *job = (struct spread_job *)base;
-	struct replica_local local = { .kind = job->kind };
-
-	for (size_t i = 0; i < job->n; i++) {
-		struct local_job *one = local_new(job->cd, &local, pause_run, local_free);
-
-		memcpy(one->vm, job->list[i].name, sizeof(one->vm));
-		one->job.key = cd_pool_key("pause", one->vm);
-		cd_pool_submit(job->cd->fence, &one->job);
-	}
-	free(job->list);
-	free(job);
-}
-
-static void spread(struct cd *cd, enum replica_local_kind kind)
-{
-	struct spread_job *job = calloc(1, sizeof(*job));
-
-	if (!job)
-		abort();
-	job->job = (struct cd_job){ .run = spread_run, .done = spread_done };
-	job->cd = cd;
-	job->kind = kind;
-	cd_pool_submit(cd->fence, &job->job);
-}
+/* ---- kill ------------------------------------------------------------------------------------ */
 
 /*
  * csvd goes on: no other node takes a volume over without having fenced this one, and then the watch
@@ -262,7 +190,9 @@ void cd_local_run(struct cd *cd, const struct replica_local *local)
 	case REPLICA_FREEZE:
 		cd_drive_note(cd, "local", cd->self.name, "thawed", "frozen",
 			      local->why ? local->why : "this node is cut off");
-		spread(cd, REPLICA_FREEZE);
+		break;
+	case REPLICA_LEASE:
+		cl_lease_set(cd->lease, local->until_ms, local->proof_ms);
 		break;
 	case REPLICA_THAW:
 		cd_drive_note(cd, "local", cd->self.name, "frozen", "thawed",
@@ -271,7 +201,6 @@ void cd_local_run(struct cd *cd, const struct replica_local *local)
 		job = local_new(cd, local, open_run, local_free);
 		job->job.key = cd_pool_key("gate", "");
 		cd_pool_submit(cd->fence, &job->job);
-		spread(cd, REPLICA_THAW);
 		break;
 	case REPLICA_KILL:
 		cd_drive_note(cd, "local", cd->self.name, "frozen", "killed",

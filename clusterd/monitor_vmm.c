@@ -27,12 +27,14 @@ struct cd_vm_monitor {
 	char vm[CL_NAME_MAX];
 	uint64_t generation;
 	bool expected;
+	char frozen[96]; /* by its lease: in words; "": it is not */
 };
 
 struct monitor_notice {
 	struct cd_vm_monitor *monitor;
 	bool ended;
 	enum core_exit exit; /* 0: it said that it was told to */
+	bool lease, frozen;
 	char state[32], text[192];
 };
 
@@ -42,6 +44,16 @@ static void notice_run(void *arg)
 	struct cd_vm_monitor *m = notice->monitor;
 	struct cd *cd = m->cd;
 
+	if (notice->lease) {
+		bool was = m->frozen[0] != '\0';
+
+		snprintf(m->frozen, sizeof(m->frozen), "%.95s", notice->frozen ? notice->text : "");
+		if (was != notice->frozen)
+			cd_drive_note(cd, "local", m->vm, was ? "frozen" : "thawed",
+				      was ? "thawed" : "frozen", notice->text);
+		free(notice);
+		return;
+	}
 	if (!notice->ended) {
 		cl_info("VM %s: %s %s", m->vm, notice->state, notice->text);
 		free(notice);
@@ -75,6 +87,32 @@ static enum core_exit exit_of(const char *reason)
 	return strcmp(reason, "quit") == 0 ? 0 : CORE_EXIT_ERROR;
 }
 
+static void lease_post(struct cd_vm_monitor *m, bool frozen, const char *text)
+{
+	struct monitor_notice *notice = calloc(1, sizeof(*notice));
+
+	if (!notice)
+		abort();
+	notice->monitor = m;
+	notice->lease = true;
+	notice->frozen = frozen;
+	snprintf(notice->text, sizeof(notice->text), "%s", text);
+	cd_post_call(m->cd->post, notice_run, notice);
+}
+
+/* What a clusterd before us was told, and we were not. */
+static void status_take(struct cd_vm_monitor *m, struct cl_ctl_client *client)
+{
+	json_t *status = NULL;
+	char *error = NULL;
+
+	if (cl_ctl_client_call(client, "status", NULL, EVENT_MS, &status, &error) == 0 &&
+	    json_is_true(json_object_get(status, "frozen")))
+		lease_post(m, true, "frozen: the node's lease is over");
+	json_decref(status);
+	free(error);
+}
+
 static void event_take(struct cd_vm_monitor *m, json_t *event, struct monitor_notice *end)
 {
 	const char *name = json_string_value(json_object_get(event, "event"));
@@ -85,6 +123,8 @@ static void event_take(struct cd_vm_monitor *m, json_t *event, struct monitor_no
 		end->exit = exit_of(reason ? reason : "");
 		snprintf(end->text, sizeof(end->text), "the vmm ended: %.150s",
 			 reason ? reason : "no reason given");
+	} else if (name && strcmp(name, "lease") == 0) {
+		lease_post(m, json_is_true(json_object_get(event, "frozen")), reason ? reason : "");
 	} else if (name && strcmp(name, "state") == 0) {
 		struct monitor_notice *notice = calloc(1, sizeof(*notice));
 
@@ -120,6 +160,7 @@ static void *monitor_thread(void *arg)
 			continue;
 		}
 		end->exit = CORE_EXIT_ERROR;
+		status_take(m, client);
 		while ((event = cl_ctl_client_event(client, EVENT_MS)) || errno == ETIMEDOUT) {
 			if (event)
 				event_take(m, event, end);
@@ -184,4 +225,11 @@ void cd_monitor_expect_exit(struct cd *cd, const char *vm)
 
 	if (m)
 		m->expected = true;
+}
+
+const char *cd_monitor_frozen(struct cd *cd, const char *vm)
+{
+	struct cd_vm_monitor *m = monitor_find(cd, vm);
+
+	return m && m->frozen[0] ? m->frozen : NULL;
 }

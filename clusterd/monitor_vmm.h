@@ -14,5 +14,7 @@ struct cd;
 void cd_monitor_add(struct cd *cd, const char *vm, uint64_t generation);
 /* An effect ends this VM here: its exit is expected and not told. */
 void cd_monitor_expect_exit(struct cd *cd, const char *vm);
+/* Why that VM is frozen here, or NULL; borrowed until the loop goes on. */
+const char *cd_monitor_frozen(struct cd *cd, const char *vm);
 
 #endif

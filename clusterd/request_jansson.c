@@ -14,6 +14,7 @@
 
 #include "clusterd/check_linux.h"
 #include "clusterd/luns_scsi3pr.h"
+#include "clusterd/monitor_vmm.h"
 #include "clusterd/pki_gnutls.h"
 #include "common/cl_log.h"
 
@@ -295,8 +296,11 @@ static void do_why(struct cd *cd, struct cd_ipc_call *call, const json_t *reques
 	if (core_why(cd_state(cd), kind, name, text, 32768) < 0)
 		cd_ipc_reply_error(call, ENOENT, "there is no %s %s", object, name);
 	else
-		cd_ipc_reply(call, json_pack("{s:b s:s s:s s:s}", "ok", 1, "object", object, "name",
-					     name, "text", text));
+		cd_ipc_reply(call, json_pack("{s:b s:s s:s s:s* s:s}", "ok", 1, "object", object,
+					     "name", name, "here",
+					     kind == CORE_OBJECT_VM ? cd_monitor_frozen(cd, name) :
+								      NULL,
+					     "text", text));
 	free(text);
 }
 

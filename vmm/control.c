@@ -21,6 +21,7 @@
 
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
+#include "vmm/guard.h"
 #include "vmm/migrant_kvm.h"
 #include "vmm/vm_config.h"
 #include "vmm/vmm.h"
@@ -67,6 +68,14 @@ static void on_state(void *arg, enum vmm_state state, const char *reason)
 
 	cl_ctl_event(c->server, json_pack("{s:s, s:s, s:s}", "event", "state", "state",
 					  vmm_state_name(state), "reason", reason ? reason : ""));
+}
+
+static void on_frozen(void *arg, bool frozen, const char *reason)
+{
+	struct vmm_control *c = arg;
+
+	cl_ctl_event(c->server, json_pack("{s:s, s:b, s:s}", "event", "lease", "frozen", frozen,
+					  "reason", reason));
 }
 
 static json_t *move_json(struct vmm_control *c)
@@ -149,6 +158,11 @@ static json_t *status_json(struct vmm_control *c)
 	json_object_set_new(o, "generation", json_integer((json_int_t)vm->generation));
 	json_object_set_new(o, "uptime_ms", json_integer((json_int_t)(now_ms - vm->started_ms)));
 	json_object_set_new(o, "pid", json_integer(getpid()));
+	if (vm->guard) {
+		json_object_set_new(o, "frozen", json_boolean(vmm_frozen(vm)));
+		json_object_set_new(o, "lease_ms",
+				    json_integer((json_int_t)vmm_guard_left_ms(vm->guard)));
+	}
 	json_object_set_new(o, "disks", disks_json(vm, now_ms));
 	pthread_mutex_lock(&c->lock);
 	if (c->phase != MOVE_NONE)
@@ -515,6 +529,7 @@ int vmm_control_new(const struct vmm_control_params *params, struct vmm_control 
 	}
 	c->vm->on_state_arg = c;
 	c->vm->on_state = on_state;
+	c->vm->on_frozen = on_frozen;
 	*ret_control = c;
 	return 0;
 fail:
@@ -644,7 +659,9 @@ void vmm_control_free(struct vmm_control *c)
 {
 	if (!c)
 		return;
+	vmm_guard_stop(c->vm->guard);
 	c->vm->on_state = NULL;
+	c->vm->on_frozen = NULL;
 	cl_ctl_server_free(c->server);
 	cl_tls_creds_free(c->creds);
 	vmm_migrant_free(c->migrant);

@@ -71,6 +71,8 @@ void vmm_vcpus_free(struct vmm *vm);
 /* Stops all vCPUs and waits until they are parked. */
 void vmm_vcpus_park(struct vmm *vm);
 void vmm_vcpus_run(struct vmm *vm);
+/* Parks them and waits, until off; vcpus_run may change meanwhile. */
+void vmm_vcpus_freeze(struct vmm *vm, bool on);
 /* run_lock held. */
 void vmm_vcpus_kick(struct vmm *vm);
 

@@ -18,6 +18,7 @@
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "vmm/cpuid_kvm.h"
+#include "vmm/guard.h"
 #include "vmm/machine.h"
 #include "vmm/text.h"
 #include "vmm/vm_config.h"
@@ -219,6 +220,8 @@ int vmm_new(const struct vmm_config *config, struct vmm **ret_vm, char **ret_err
 		r = vm_create(vm, ret_error);
 	if (r == 0)
 		r = vmm_devices_new(vm, ret_error);
+	if (r == 0)
+		r = vmm_guard_new(vm, config->lease, ret_error);
 	if (r < 0) {
 		vmm_free(vm);
 		return r;
@@ -232,6 +235,7 @@ void vmm_free(struct vmm *vm)
 	if (!vm)
 		return;
 	vmm_stop(vm, VMM_EXIT_QUIT);
+	vmm_guard_free(vm->guard);
 	vmm_vcpus_join(vm);
 	if (vm->io)
 		vmm_io_stop(vm->io);
@@ -267,6 +271,8 @@ int vmm_threads_start(struct vmm *vm, char **ret_error)
 		r = vmm_error(ret_error, -r, "I/O thread: %s", strerror(-r));
 	else
 		r = vmm_vcpus_start(vm, ret_error);
+	if (r == 0)
+		r = vmm_guard_start(vm->guard, ret_error);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return r;
 }
@@ -317,7 +323,43 @@ static void quiesced_set(struct vmm *vm, bool on)
 {
 	vm->quiesced = on;
 	for (unsigned i = 0; i < vm->n_devs; i++)
-		vm->devs[i]->quiesced = on;
+		vm->devs[i]->quiesced = on || vm->devs_frozen;
+}
+
+/* dev_lock held. */
+static void devices_go_on(struct vmm *vm)
+{
+	if (vm->quiesced || vm->devs_frozen)
+		return;
+	for (unsigned i = 0; i < vm->n_devs; i++)
+		if (vm->devs[i]->ops->kick_all)
+			vm->devs[i]->ops->kick_all(vm->devs[i]);
+	vmm_tty_input_ready(vm->machine->serial_tty);
+	vmm_tty_input_ready(vm->machine->console_tty);
+}
+
+void vmm_freeze(struct vmm *vm, bool on)
+{
+	/* vCPUs first: they are what must stop. */
+	if (on)
+		vmm_vcpus_freeze(vm, true);
+	pthread_mutex_lock(&vm->dev_lock);
+	vm->devs_frozen = on;
+	quiesced_set(vm, vm->quiesced);
+	devices_go_on(vm);
+	pthread_mutex_unlock(&vm->dev_lock);
+	if (!on)
+		vmm_vcpus_freeze(vm, false);
+}
+
+bool vmm_frozen(struct vmm *vm)
+{
+	bool frozen;
+
+	pthread_mutex_lock(&vm->run_lock);
+	frozen = vm->frozen;
+	pthread_mutex_unlock(&vm->run_lock);
+	return frozen;
 }
 
 int vmm_pause(struct vmm *vm, int timeout_ms)
@@ -344,11 +386,7 @@ void vmm_resume(struct vmm *vm)
 {
 	pthread_mutex_lock(&vm->dev_lock);
 	quiesced_set(vm, false);
-	for (unsigned i = 0; i < vm->n_devs; i++)
-		if (vm->devs[i]->ops->kick_all)
-			vm->devs[i]->ops->kick_all(vm->devs[i]);
-	vmm_tty_input_ready(vm->machine->serial_tty);
-	vmm_tty_input_ready(vm->machine->console_tty);
+	devices_go_on(vm);
 	pthread_mutex_unlock(&vm->dev_lock);
 	vmm_vcpus_run(vm);
 }

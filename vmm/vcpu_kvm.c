@@ -30,7 +30,7 @@ static void on_kick(int signal)
 /* run_lock held. */
 static bool may_run(const struct vmm *vm)
 {
-	return vm->vcpus_run && !vm->vcpus_held && !vm->quit;
+	return vm->vcpus_run && !vm->vcpus_held && !vm->frozen && !vm->quit;
 }
 
 void vmm_vcpus_kick(struct vmm *vm)
@@ -236,10 +236,9 @@ static bool all_parked(const struct vmm *vm)
 	return true;
 }
 
-void vmm_vcpus_park(struct vmm *vm)
+/* run_lock held, may_run() is false. */
+static void all_park(struct vmm *vm)
 {
-	pthread_mutex_lock(&vm->run_lock);
-	vm->vcpus_run = false;
 	while (!all_parked(vm)) {
 		struct timespec ts;
 
@@ -247,6 +246,27 @@ void vmm_vcpus_park(struct vmm *vm)
 		deadline_in(&ts, REKICK_MS);
 		(void)pthread_cond_timedwait(&vm->park_cond, &vm->run_lock, &ts);
 	}
+}
+
+void vmm_vcpus_park(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->vcpus_run = false;
+	all_park(vm);
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+void vmm_vcpus_freeze(struct vmm *vm, bool on)
+{
+	/* A guest that finds its clock ahead shall not take that for a hang; one without kvmclock refuses. */
+	for (unsigned i = 0; i < vm->n_vcpus && !on; i++)
+		(void)ioctl(vm->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
+	pthread_mutex_lock(&vm->run_lock);
+	vm->frozen = on;
+	if (on)
+		all_park(vm);
+	else
+		pthread_cond_broadcast(&vm->run_cond);
 	pthread_mutex_unlock(&vm->run_lock);
 }
 

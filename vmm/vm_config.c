@@ -249,6 +249,8 @@ static int strings_get(const struct reader *r, struct vmm_config *c)
 	if (e == 0)
 		e = path_get(r, "tls_dir", false, c->tls_dir, sizeof(c->tls_dir));
 	if (e == 0)
+		e = path_get(r, "lease", false, c->lease, sizeof(c->lease));
+	if (e == 0)
 		e = name_get(r, "peer", false, c->peer);
 	return e;
 }
@@ -259,7 +261,7 @@ static int config_get(const struct reader *r, struct vmm_config *c)
 					     "cpus",	    "kernel", "initrd",	   "append",
 					     "uid",	    "disks", "nets",	   "run_dir",
 					     "tls_dir",	    "downtime_ms", "paused", "peer",
-					     "stopped_since_ms", NULL };
+					     "stopped_since_ms", "lease", NULL };
 	const json_t *paused = json_object_get(r->object, "paused");
 	int e;
 

@@ -47,6 +47,7 @@ struct vmm_config {
 	unsigned downtime_ms;
 	uint64_t stopped_since_ms; /* --restore: CLOCK_MONOTONIC before which it cannot have stopped; 0: unknown */
 	bool paused;
+	char lease[PATH_MAX]; /* page of the node's lease; empty: runs without */
 	char peer[CL_NAME_MAX]; /* node that an incoming migration must come from; empty: any */
 };
 

@@ -4,6 +4,7 @@
  *
  *   control thread  main(): signals, control socket, exit.  Never blocks on disks.
  *   vCPU threads    KVM_RUN; register accesses of devices.
+ *   guard           freezes the VM when the node's lease is over.
  *   I/O thread      queues, disk completions, tap, sockets (vmm/io.h).
  *   worker          at most one at a time: start, save, migration.  Only workers (and main()
  *                   before the control loop runs) may call what is marked "blocking".
@@ -22,10 +23,13 @@
  *     request is in flight (paused: once vmm_pause() returned).
  *   running, migrating: vCPUs run, unless the switch-over has paused them.
  *
+ * In any of them the VM may be frozen besides (guard_linux.c): no vCPU is in KVM_RUN and devices
+ * start nothing new, until it is thawed to whatever it is then.
+ *
  * Locks, in the order in which they may be taken:
  *   op_lock    one blocking operation at a time (pause, resume, save, migrate); taken by the caller.
  *   dev_lock   all device state, disks' in-flight counts, devs[].  Never held across anything that blocks.
- *   run_lock   vcpus_run, quit, parked counts, state, exit_reason, generation.
+ *   run_lock   vcpus_run, vcpus_held, frozen, quit, parked counts, state, exit_reason, generation.
  */
 #ifndef VMM_VMM_H
 #define VMM_VMM_H
@@ -45,6 +49,7 @@
 struct vmm_config;
 struct vmm_io;
 struct vmm_machine;
+struct vmm_guard;
 struct kvm_cpuid2;
 
 enum vmm_state {
@@ -96,9 +101,11 @@ struct vmm {
 	struct vmm_disk *disks[VMM_DISKS_MAX];
 	unsigned n_disks;
 	pthread_cond_t idle_cond; /* dev_lock: something in flight completed */
-	bool quiesced;		  /* dev_lock */
+	bool quiesced;		  /* dev_lock: by vmm_pause() */
+	bool devs_frozen;	  /* dev_lock: by vmm_freeze() */
 	struct vmm_host host;
 	struct vmm_io *io;
+	struct vmm_guard *guard; /* NULL: no lease is needed */
 	struct vmm_machine *machine; /* the devices themselves, private to the machine */
 
 	pthread_mutex_t op_lock;
@@ -108,6 +115,7 @@ struct vmm {
 	pthread_cond_t park_cond; /* a vCPU parked */
 	bool vcpus_run;
 	bool vcpus_held; /* parked for a moment whatever vcpus_run says */
+	bool frozen;	 /* parked as long as the lease is over */
 	bool quit;
 	enum vmm_state state;
 	enum vmm_exit_reason exit_reason; /* the first one stays */
@@ -116,6 +124,8 @@ struct vmm {
 	int exit_fd;	     /* eventfd: readable once exit_reason is set */
 	/* Called on state changes from any thread, no lock held.  May be NULL. */
 	void (*on_state)(void *arg, enum vmm_state state, const char *reason);
+	/* The guard froze or thawed it.  As on_state. */
+	void (*on_frozen)(void *arg, bool frozen, const char *reason);
 	void *on_state_arg;
 };
 
@@ -153,6 +163,13 @@ void vmm_resume(struct vmm *vm);
  * migration slows a guest down with it.  Independent of vmm_pause(). Any thread.
  */
 void vmm_vcpus_hold(struct vmm *vm, bool on);
+/*
+ * Stops vCPUs and devices, whatever else is going on, or lets them go on as far as that allows; does not wait
+ * for requests in flight.  Returns when no vCPU executes any more.  The guard's thread; any lock but dev_lock, run_lock.
+ */
+void vmm_freeze(struct vmm *vm, bool on);
+/* Any thread. */
+bool vmm_frozen(struct vmm *vm);
 /* Any thread. */
 void vmm_state_set(struct vmm *vm, enum vmm_state state, const char *reason);
 enum vmm_state vmm_state_get(struct vmm *vm);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Log and core put together, and the rules of one node alone.
+ * Log and core put together.
  *
  * Decides: when this node proposes what (its HELLO, results, ticks and
- * membership where it is the lowest member), which effects it carries out, and that it
- * freezes and kills its VMs when it is cut off.  Everything that all nodes must agree on is in core_apply().
+ * membership where it is the lowest member that speaks) and which effects it carries out.  What it does
+ * about its own VMs is in local.c, who is heard in beat.c.  Everything that all nodes must agree on is in core_apply().
  *
  * An effect is carried out only while the log is open here, after our HELLO
  * of this process is committed: a restarted or cut-off clusterd acts on nothing old.
@@ -15,25 +15,32 @@
 #include <string.h>
 
 #include "clusterd/core/internal.h"
+#include "clusterd/core/replica_int.h"
 
-static void emit(struct replica *r, const struct replica_out *out)
+void replica_emit(struct replica *r, const struct replica_out *out)
 {
 	r->sink(r->sink_arg, out);
+}
+
+void replica_emit_local(struct replica *r, const struct replica_local *local)
+{
+	struct replica_out out = { .kind = REPLICA_LOCAL, .local = local };
+
+	replica_emit(r, &out);
 }
 
 static void emit_local(struct replica *r, enum replica_local_kind kind, const char *why)
 {
 	struct replica_local local = { .kind = kind, .volume = CORE_NONE, .why = why };
-	struct replica_out out = { .kind = REPLICA_LOCAL, .local = &local };
 
-	emit(r, &out);
+	replica_emit_local(r, &local);
 }
 
 static void emit_answer(struct replica *r, uint64_t cookie, const struct core_answer *answer)
 {
 	struct replica_out out = { .kind = REPLICA_ANSWER, .cookie = cookie, .answer = answer };
 
-	emit(r, &out);
+	replica_emit(r, &out);
 }
 
 /* ---- from the log --------------------------------------------------------------------------- */
@@ -116,11 +123,11 @@ static void on_log(void *arg, const struct log_out *lo)
 	switch (lo->kind) {
 	case LOG_OUT_MULTICAST:
 		out.kind = REPLICA_MULTICAST;
-		emit(r, &out);
+		replica_emit(r, &out);
 		break;
 	case LOG_OUT_STORE:
 		out.kind = REPLICA_STORE;
-		emit(r, &out);
+		replica_emit(r, &out);
 		break;
 	case LOG_OUT_COMMIT:
 		on_commit(r, lo->entry);
@@ -168,7 +175,7 @@ static struct core_command *fresh(struct replica *r)
 
 static bool lowest(const struct replica *r)
 {
-	return r->members && r->self == (uint8_t)(__builtin_ctz(r->members) + 1);
+	return r->present && r->self == (uint8_t)(__builtin_ctz(r->present) + 1);
 }
 
 static void withdraw(struct replica *r, uint64_t *cookie)
@@ -183,11 +190,11 @@ static void drive_members(struct replica *r)
 	core_nodes alive = (core_nodes)(r->alive | r->members);
 	struct core_command *cmd;
 
-	if (!lowest(r) || r->members_cookie || (r->st.members == r->members && r->st.alive == alive))
+	if (!lowest(r) || r->members_cookie || (r->st.members == r->present && r->st.alive == alive))
 		return;
 	cmd = fresh(r);
 	cmd->kind = CORE_CMD_MEMBERS;
-	cmd->members = r->members;
+	cmd->members = r->present;
 	cmd->alive = alive;
 	r->members_cookie = propose(r, cmd, 0);
 }
@@ -203,7 +210,7 @@ static void drive_votes(struct replica *r)
 		struct core_command *cmd;
 
 		if (n->state == CORE_NODE_UNUSED || n->voter || !n->seen ||
-		    !(r->members & CORE_NODE_BIT(id)))
+		    !(r->present & CORE_NODE_BIT(id)))
 			continue;
 		cmd = fresh(r);
 		cmd->kind = CORE_CMD_VOTE;
@@ -358,7 +365,7 @@ static void issues_forget(struct replica *r)
 			struct core_effect gone = { .id = issue->id };
 			struct replica_out out = { .kind = REPLICA_EFFECT_VOID, .effect = &gone };
 
-			emit(r, &out);
+			replica_emit(r, &out);
 		}
 		issue->id = 0;
 		issue->cookie = 0;
@@ -388,7 +395,7 @@ static void effects_issue(struct replica *r)
 			r->issue_count++;
 		memset(&r->issues[k], 0, sizeof(r->issues[k]));
 		r->issues[k].id = fx->id;
-		emit(r, &out);
+		replica_emit(r, &out);
 	}
 }
 
@@ -451,7 +458,7 @@ static void volumes_tell(struct replica *r)
 		local.owner = owner;
 		local.term = v->term;
 		local.why = owner ? "the volume has an owner" : "the volume has no owner now";
-		emit(r, &out);
+		replica_emit(r, &out);
 	}
 }
 
@@ -478,65 +485,10 @@ static void nodes_tell(struct replica *r)
 	emit_local(r, REPLICA_CONFIGURE, "the nodes changed");
 }
 
-/* What runs here changes now: it must be told anew before anything goes on. */
-static void hello_anew(struct replica *r)
+void replica_hello_anew(struct replica *r)
 {
 	r->hello_done = r->hello_have = r->hello_asked = false;
 	r->hello_stale = r->hello_cookie != 0;
-}
-
-static void freeze(struct replica *r, const char *why)
-{
-	if (r->frozen)
-		return;
-	r->frozen = true;
-	hello_anew(r);
-	emit_local(r, REPLICA_FREEZE, why);
-}
-
-static void kill_all(struct replica *r, const char *why)
-{
-	if (r->killed)
-		return;
-	r->killed = true;
-	hello_anew(r);
-	if (CORE_MUTANT(15))
-		return; /* planted: the isolated node's VMs live on */
-	emit_local(r, REPLICA_KILL, why);
-}
-
-/* Quorum: see core/timing.h for the deadlines. */
-static void local_rules(struct replica *r)
-{
-	const struct core_node *n = &r->st.nodes[r->self];
-	uint32_t kill_ms = r->st.timing.freeze_kill_ms ? r->st.timing.freeze_kill_ms :
-							 CORE_FREEZE_KILL_MS;
-
-	if (!r->safe) {
-		uint64_t gone_ms = r->now_ms - r->unsafe_since_ms;
-
-		if (r->members || gone_ms >= REPLICA_START_MS)
-			freeze(r, "this node is not part of a majority");
-		if (gone_ms >= kill_ms)
-			kill_all(r, "no majority until the deadline");
-		return;
-	}
-	if (!log_is_open(&r->log) || !(r->st.members & CORE_NODE_BIT(r->self)))
-		return;
-	if (n->state != CORE_NODE_UNUSED && n->doomed && n->incarnation && !n->over &&
-	    memcmp(n->boot_id, r->boot_id, sizeof(n->boot_id)) == 0) {
-		freeze(r, "the cluster has given this incarnation up");
-		kill_all(r, "the cluster has given this incarnation up");
-		return;
-	}
-	if (!r->hello_done || !core_node_ok(&r->st, r->self))
-		return;
-	/* At first also: the clusterd before us may have frozen something. */
-	if (r->frozen || !r->standing) {
-		r->frozen = r->killed = false;
-		r->standing = true;
-		emit_local(r, REPLICA_THAW, "this node is a member in good standing");
-	}
 }
 
 static void traces_emit(struct replica *r)
@@ -549,7 +501,7 @@ static void traces_emit(struct replica *r)
 
 		out.trace = &r->st.trace[(r->st.trace_next + CORE_TRACE_MAX - back) % CORE_TRACE_MAX];
 		r->traced++;
-		emit(r, &out);
+		replica_emit(r, &out);
 	}
 }
 
@@ -559,19 +511,23 @@ static void drive(struct replica *r)
 	struct replica_out changed = { .kind = REPLICA_CHANGED };
 
 	bool safe = r->quorate && log_has_majority(&r->log, r->members);
+	core_nodes present = replica_beat_present(r);
 
 	if (!r->started)
 		return;
+	if (present != r->present)
+		withdraw(r, &r->members_cookie);
+	r->present = present;
 	if (!safe && r->safe)
 		r->unsafe_since_ms = r->now_ms;
 	r->safe = safe;
 	traces_emit(r);
 	if (r->changed_seq != r->st.applied_seq) {
 		r->changed_seq = r->st.applied_seq;
-		emit(r, &changed);
+		replica_emit(r, &changed);
 	}
 	nodes_tell(r);
-	local_rules(r);
+	replica_local_rules(r);
 	if (!log_is_open(&r->log) || !r->safe)
 		return;
 	issues_forget(r);
@@ -599,6 +555,7 @@ void replica_init(struct replica *r, uint8_t self, const uint8_t boot_id[CL_UUID
 	r->self = self;
 	memcpy(r->boot_id, boot_id, sizeof(r->boot_id));
 	r->next_cookie = instance | 1;
+	r->beat_number = cl_hash64(instance, r->boot_id, sizeof(r->boot_id));
 	core_state_init(&r->st);
 	log_init(&r->log, self, instance, on_log, r);
 }
@@ -653,6 +610,7 @@ void replica_config(struct replica *r, uint64_t now_ms, core_nodes members, core
 		withdraw(r, &r->members_cookie);
 		withdraw(r, &r->tick_cookie);
 		r->tick_armed = false;
+		replica_beat_config(r, members);
 	}
 	r->members = members;
 	r->alive = alive;
@@ -667,7 +625,10 @@ int replica_message(struct replica *r, uint64_t now_ms, uint8_t node, const void
 	int err;
 
 	r->now_ms = now_ms;
-	err = log_message(&r->log, now_ms, node, data, len_bytes);
+	if (node >= 1 && node <= CL_NODES_MAX)
+		r->heard_ms[node] = now_ms;
+	err = replica_beat_is(data, len_bytes) ? replica_beat_take(r, node, data, len_bytes) :
+						 log_message(&r->log, now_ms, node, data, len_bytes);
 	drive(r);
 	return err;
 }
@@ -684,6 +645,8 @@ void replica_timer(struct replica *r, uint64_t now_ms, uint64_t wall_ms)
 	r->now_ms = now_ms;
 	r->wall_ms = wall_ms;
 	log_timer(&r->log, now_ms);
+	if (r->started)
+		replica_beat_timer(r);
 	drive(r);
 }
 
@@ -709,7 +672,7 @@ void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume)
 	struct core_command *cmd = fresh(r);
 
 	r->now_ms = now_ms;
-	freeze(r, "this node's registration or the reservation is gone");
+	replica_freeze(r, "this node's registration or the reservation is gone");
 	cmd->kind = CORE_CMD_KEY_LOST;
 	cmd->node = r->self;
 	cmd->incarnation = r->st.nodes[r->self].incarnation;

@@ -25,12 +25,13 @@ enum replica_out_kind {
 };
 
 enum replica_local_kind {
-	REPLICA_FREEZE = 1,   /* pause every vmm of this node, stop direct I/O (csvd down) */
-	REPLICA_THAW,	      /* a member in good standing: resume what FREEZE paused, nothing else */
+	REPLICA_FREEZE = 1,   /* this node is cut off (the lease was ended just before): no new starts */
+	REPLICA_THAW,	      /* a member in good standing: starts may go on */
 	REPLICA_KILL,	      /* kill every vmm of this node, now: the deadline is here */
 	REPLICA_CONFIGURE,    /* csvd configure: the nodes or their addresses changed */
 	REPLICA_VOLUME_OWNER, /* volume, term, owner (0: nobody): csvd owner */
 	REPLICA_LIST,	      /* look what runs here and call replica_hello() */
+	REPLICA_LEASE,	      /* at once: every vmm of this node may run until until_ms, not longer */
 };
 
 struct replica_local {
@@ -38,6 +39,8 @@ struct replica_local {
 	uint16_t volume;
 	uint8_t owner;
 	uint64_t term;
+	uint64_t until_ms; /* LEASE: on the clock of all calls; 0: no longer */
+	uint64_t proof_ms; /* LEASE: when this node was sure to be heard */
 	const char *why; /* one line, static */
 };
 
@@ -77,8 +80,13 @@ struct replica_client {
 };
 
 #define REPLICA_NOTES_MAX  32u
-#define REPLICA_START_MS   3000u /* a fresh clusterd waits so long for its first quorum, then freezes */
+#define REPLICA_BEATS_MAX  32u	 /* own beats whose answers still count */
 #define REPLICA_AGAIN_MS   3000u /* a LIST that was not answered is asked again */
+
+struct replica_beat {
+	uint64_t number;
+	uint64_t sent_ms;
+};
 
 /* Caller owns the memory (a few MiB).  One thread. */
 struct replica {
@@ -99,6 +107,15 @@ struct replica {
 	bool frozen, killed;
 	bool standing; /* this process was a member in good standing once */
 	uint64_t unsafe_since_ms;
+	uint64_t lease_ms; /* the VMs' lease as this process gave it; 0: none or ended */
+
+	/* beat.c */
+	core_nodes present; /* members whose clusterd speaks */
+	uint64_t beat_ms, beat_number;
+	struct replica_beat beats[REPLICA_BEATS_MAX];
+	uint64_t heard[CL_NODES_MAX + 1];	/* number of each one's last beat */
+	uint64_t heard_ms[CL_NODES_MAX + 1];	/* when any message of it came */
+	uint64_t answered_ms[CL_NODES_MAX + 1]; /* when the own beat was sent that it had last */
 
 	/* own proposals of each kind that are out; 0: none */
 	uint64_t tick_cookie, members_cookie, vote_cookie, hello_cookie;

@@ -2,11 +2,29 @@
 /*
  * Deadlines of a node's loss, and why they are safe.
  *
- * Two clocks run: the lost node's own (monotonic, from its loss of quorum) and
- * the majority's cluster time (TICKs, from the entry that says LOST).  They start
- * within CORE_SKEW_MS of each other: corosync tells both sides of a split within
- * token + consensus, and an entry commits only after that.  Cluster time never runs
- * ahead of a real clock (each TICK counts only what its proposer saw pass since the last one).
+ * What must hold: a VM of a lost node does not *execute* any more when it may start elsewhere.  (The
+ * disks are safe without any of this: fencing is proof, and comes first.  This keeps the network and
+ * the clients from two of it.)  The lease sees to it, and needs nothing of the lost node but its vmm:
+ *
+ *   P   a proof: a beat was sent then that a majority has answered (beat.c)
+ *   L   the entry that says LOST is committed: always later than every proof of the lost node
+ *
+ *   second      lost node                             majority
+ *   P           a beat is sent
+ *   P + 1       answered: the vmms may run until P + lease
+ *   >= P        clusterd stops, or is cut off, or all of the node stands still
+ *   L >= P                                            LOST, fencing starts; the hold begins
+ *   P + 10      every vmm freezes itself (lease)
+ *   P + 12      ... and has done so (CORE_LEASE_STOP_MS)
+ *   L + 12                                            takeover_ms: its VMs may start elsewhere
+ *
+ * Safe if     lease + CORE_LEASE_STOP_MS <= takeover_ms, whatever the network's delays and timeouts:
+ *             the lease is made from takeover_ms so that this holds.
+ *
+ * Only rates of clocks are compared: the lost node's CLOCK_BOOTTIME and the majority's cluster time, which
+ * never runs ahead of a real clock (each TICK counts only what its proposer saw pass since the last one).
+ *
+ * A clusterd that runs and sees that it is cut off does not wait for the lease's end:
  *
  *   second    lost node                             majority
  *   0         corosync: no quorum: FREEZE           corosync: node gone: LOST, fencing starts
@@ -15,11 +33,10 @@
  *   5..7      the kill is carried out (CORE_KILL_EXEC_MS)
  *   12                                              takeover_ms: its VMs may start elsewhere
  *
- * Safe if   freeze_kill_ms + CORE_KILL_EXEC_MS + CORE_SKEW_MS <= takeover_ms
+ * Both sides of a split are told within CORE_SKEW_MS of each other (token + consensus), so that nothing
+ * of the VM is left there at the takeover if
+ *           freeze_kill_ms + CORE_KILL_EXEC_MS + CORE_SKEW_MS <= takeover_ms
  *           5000           + 2000              + 4000         <= 12000
- *
- * The disks are safe without any of this: fencing is proof, and comes first.  The hold
- * keeps a VM from *executing* twice (its network, its clients) while it is cut off.
  */
 #ifndef CLUSTERD_CORE_TIMING_H
 #define CLUSTERD_CORE_TIMING_H
@@ -28,6 +45,9 @@
 #define CORE_KILL_EXEC_MS   2000u
 #define CORE_SKEW_MS	    4000u
 #define CORE_TAKEOVER_MS    12000u
+#define CORE_LEASE_STOP_MS  2000u  /* from the lease's end until the vmm's last instruction, at most */
+#define CORE_BEAT_MS	    1000u
+#define CORE_UNHEARD_MS	    10000u /* a member that is silent so long is not one: its lease is over, too */
 #define CORE_SILENT_MS	    60000u
 #define CORE_RETRY_MS	    2000u
 #define CORE_TICK_MS	    500u   /* a TICK is proposed so often while one is wanted */
@@ -38,5 +58,8 @@
 
 #define CORE_TIMING_SAFE(t) \
 	((uint64_t)(t)->freeze_kill_ms + CORE_KILL_EXEC_MS + CORE_SKEW_MS <= (t)->takeover_ms)
+
+/* takeover_ms as CORE_TIMING_SAFE() wants it leaves more than a few beats. */
+#define CORE_LEASE_MS(t) ((uint64_t)(t)->takeover_ms - CORE_LEASE_STOP_MS)
 
 #endif

@@ -528,6 +528,8 @@ int ctl_why(struct ctl *ctl)
 	if (ctl->json)
 		return ctl_json(reply);
 	printf("%s\n", ctl_text(reply, "text"));
+	if (ctl_text(reply, "here")[0])
+		printf("  on this node: %s\n", ctl_text(reply, "here"));
 	json_decref(reply);
 	return CTL_OK;
 }

@@ -37,13 +37,17 @@ static void item_add(struct sim_ring *ring, const struct sim_ring_item *item)
 			sim_cpg_arm(id);
 }
 
+static bool quorate(core_nodes nodes)
+{
+	return (unsigned)__builtin_popcount(nodes) * 2 > sim.count;
+}
+
 static void config_add(struct sim_ring *ring)
 {
 	struct sim_ring_item item = { .kind = 1,
 				      .members = ring->group,
 				      .alive = ring->nodes,
-				      .quorate = (unsigned)__builtin_popcount(ring->nodes) * 2 >
-						 sim.count };
+				      .quorate = quorate(ring->nodes) };
 
 	item_add(ring, &item);
 }
@@ -101,6 +105,19 @@ static void ring_enter(uint8_t node)
 	n->cursor = 0;
 }
 
+/* Who did not come along from the old ring is told as gone, though it may be in the new one again. */
+static bool parted_tell(uint8_t node)
+{
+	struct sim_node *n = &sim.nodes[node];
+
+	if (!n->daemon || !(n->r->members & ~n->came_with))
+		return true;
+	replica_config(n->r, sim.now, n->r->members & n->came_with, n->came_with,
+		       quorate(n->came_with));
+	sim_after(node);
+	return !sim.failed;
+}
+
 void sim_cpg_deliver(uint8_t node)
 {
 	struct sim_node *n = &sim.nodes[node];
@@ -123,6 +140,8 @@ void sim_cpg_deliver(uint8_t node)
 		if (n->next_ring && n->cursor >= n->cut) {
 			ring_enter(node);
 			ring = ring_of(node);
+			if (!parted_tell(node))
+				break;
 		}
 		if (n->cursor >= (n->next_ring ? n->cut : ring->count))
 			break;
@@ -238,6 +257,7 @@ void sim_cpg_rings(void)
 		for (b = 1; b <= sim.count; b++) {
 			struct sim_node *m = &sim.nodes[b];
 			struct sim_ring *from = ring_of(b);
+			core_nodes together = 0;
 			uint32_t least = 0;
 			uint8_t c;
 
@@ -246,6 +266,7 @@ void sim_cpg_rings(void)
 			if (m->next_ring && m->next_ring != m->ring) {
 				/* It had not come to the ring that was forming: it never will. */
 				m->next_ring = ring->id;
+				m->came_with = CORE_NODE_BIT(b);
 				done |= CORE_NODE_BIT(b);
 				continue;
 			}
@@ -257,16 +278,21 @@ void sim_cpg_rings(void)
 			}
 			from->frozen = true;
 			/* Those who come from the same ring deliver the same of it. */
-			for (c = 1; c <= sim.count; c++)
-				if ((want & CORE_NODE_BIT(c)) && sim.nodes[c].ring == m->ring &&
-				    !sim.nodes[c].next_ring && sim.nodes[c].cursor > least)
+			for (c = 1; c <= sim.count; c++) {
+				if (!(want & CORE_NODE_BIT(c)) || sim.nodes[c].ring != m->ring ||
+				    sim.nodes[c].next_ring)
+					continue;
+				together |= CORE_NODE_BIT(c);
+				if (sim.nodes[c].cursor > least)
 					least = sim.nodes[c].cursor;
+			}
 			least += sim_below(from->count - least + 1);
 			for (c = 1; c <= sim.count; c++) {
 				if (!(want & CORE_NODE_BIT(c)) || sim.nodes[c].next_ring ||
 				    sim.nodes[c].ring != from->id)
 					continue;
 				sim.nodes[c].cut = least;
+				sim.nodes[c].came_with = together;
 				sim.nodes[c].next_ring = ring->id;
 				done |= CORE_NODE_BIT(c);
 			}

@@ -4,6 +4,7 @@
  * effects, which are slow, fail, and lose their replies as the seed says.  They are
  * idempotent and serialise by VM, as the daemon's workers are.
  */
+#include "clusterd/core/mutant.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>
@@ -31,6 +32,36 @@ void sim_after(uint8_t node)
 	sim_oracle_commit(node);
 }
 
+/* ---- the lease ------------------------------------------------------------------------------ */
+
+/* vmms look at the page by themselves, whatever clusterd does, and take their time to stop. */
+bool sim_lease_holds(uint8_t node)
+{
+	if (CORE_MUTANT(21))
+		return sim.nodes[node].run_until != 0; /* planted: a lease once is a lease for ever */
+	return sim.now < sim.nodes[node].run_until;
+}
+
+static void refused_check(void);
+
+static void lease_page(uint8_t node, uint64_t until_ms)
+{
+	struct sim_node *n = &sim.nodes[node];
+	bool held = sim_lease_holds(node);
+	uint32_t vm;
+
+	if (until_ms > sim.now)
+		n->run_until = until_ms + sim.lease_stop_ms;
+	else if (n->run_until > sim.now + sim.lease_stop_ms)
+		n->run_until = sim.now + sim.lease_stop_ms;
+	if (held == sim_lease_holds(node))
+		return;
+	SIM_SAY("node %u: its VMs may run until %llu", node, (unsigned long long)n->run_until);
+	for (vm = 0; vm < SIM_VMS; vm++)
+		sim_oracle_vms(vm);
+	refused_check();
+}
+
 /* ---- processes ------------------------------------------------------------------------------ */
 
 static void process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t generation)
@@ -39,9 +70,8 @@ static void process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t gener
 	struct sim_vm *p = &n->vms[vm];
 
 	SIM_SAY("node %u v%u: process %u -> %u generation %llu%s", node, vm, p->state, state,
-		(unsigned long long)generation, n->frozen ? " (frozen)" : "");
+		(unsigned long long)generation, sim_lease_holds(node) ? "" : " (frozen)");
 	if (state != SIM_VM_NONE && p->state == SIM_VM_NONE) {
-		p->frozen = n->frozen;
 		/* What is born on a node that was fenced already can harm nothing. */
 		if (model_lun_may_write(&sim.luns[volume_of_vm(vm)], node))
 			sim.held[vm][node] = true;
@@ -50,8 +80,6 @@ static void process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t gener
 	p->generation = generation;
 	if (state != SIM_VM_NONE)
 		sim.switched[vm][node] = state == SIM_VM_SWITCHED;
-	if (state == SIM_VM_NONE)
-		p->frozen = false;
 	sim_oracle_vms(vm);
 }
 
@@ -83,7 +111,7 @@ void sim_guest_stop(uint8_t node, uint32_t vm, uint32_t why)
 	char name[3] = { 'v', (char)('0' + vm), 0 };
 	uint64_t generation = n->vms[vm].generation;
 
-	if (!sim_node_runs(node) || n->vms[vm].frozen ||
+	if (!sim_node_runs(node) || !sim_lease_holds(node) ||
 	    (n->vms[vm].state != SIM_VM_RUNNING && n->vms[vm].state != SIM_VM_SENDING))
 		return;
 	if (why == CORE_EXIT_FENCED && model_lun_may_write(&sim.luns[volume_of_vm(vm)], node))
@@ -147,7 +175,7 @@ void sim_daemon_kill(uint8_t node)
 	n->instance++;
 	sim_disk_crash(node);
 	sim_cpg_leave(node);
-	sim.excused_until[node] = UINT64_MAX; /* nobody there freezes its VMs */
+	sim.excused_until[node] = UINT64_MAX; /* nobody there kills its VMs in time; the lease holds all the same */
 	SIM_SAY("node %u: clusterd dies", node);
 }
 
@@ -172,6 +200,7 @@ void sim_power_off(uint8_t node)
 	}
 	memset(n->killed_up_to, 0, sizeof(n->killed_up_to));
 	n->frozen = n->killed = false;
+	n->run_until = 0;
 	sim_cpg_disturb();
 }
 
@@ -204,17 +233,9 @@ void sim_local(uint8_t node, uint32_t kind)
 	switch (kind) {
 	case REPLICA_FREEZE:
 		n->frozen = true;
-		for (vm = 0; vm < SIM_VMS; vm++)
-			if (n->vms[vm].state)
-				n->vms[vm].frozen = true;
 		break;
 	case REPLICA_THAW:
 		n->frozen = n->killed = false;
-		for (vm = 0; vm < SIM_VMS; vm++) {
-			n->vms[vm].frozen = false;
-			sim_oracle_vms(vm);
-		}
-		refused_check();
 		break;
 	case REPLICA_KILL:
 		n->killed = true;
@@ -248,9 +269,8 @@ void sim_list(uint8_t node)
 		seen[count].name[0] = 'v';
 		seen[count].name[1] = (char)('0' + vm);
 		seen[count].generation = n->vms[vm].generation;
-		seen[count].seen = n->vms[vm].frozen || n->vms[vm].state != SIM_VM_RUNNING ?
-					   CORE_SEEN_PAUSED :
-					   CORE_SEEN_RUNNING;
+		seen[count].seen = n->vms[vm].state != SIM_VM_RUNNING ? CORE_SEEN_PAUSED :
+									CORE_SEEN_RUNNING;
 		count++;
 	}
 	replica_hello(n->r, sim.now, seen, count, 4096, 4);
@@ -471,7 +491,7 @@ static uint16_t migrate_switch(uint8_t node, struct sim_run *run)
 	if (p->state != SIM_VM_SENDING)
 		return ESRCH;
 	if (!sim_node_runs(peer) || sim.nodes[peer].part != sim.nodes[node].part ||
-	    q->state != SIM_VM_INCOMING || p->frozen) {
+	    q->state != SIM_VM_INCOMING) {
 		process_set(node, (uint32_t)vm, SIM_VM_RUNNING, p->generation);
 		return EPIPE;
 	}
@@ -541,8 +561,10 @@ void sim_run_step(uint8_t node, uint32_t index)
 
 		if (p->state == SIM_VM_SAVED)
 			seen = CORE_SEEN_SAVED;
-		else if (p->state == SIM_VM_RUNNING || p->state == SIM_VM_SENDING)
-			seen = p->frozen ? CORE_SEEN_PAUSED : CORE_SEEN_RUNNING;
+		else if (p->state == SIM_VM_RUNNING)
+			seen = CORE_SEEN_RUNNING;
+		else if (p->state == SIM_VM_SENDING)
+			seen = CORE_SEEN_MIGRATING;
 		else if (p->state)
 			seen = CORE_SEEN_PAUSED;
 		if (!seen)
@@ -666,6 +688,8 @@ void sim_sink(void *arg, const struct replica_out *out)
 		if (out->local->kind == REPLICA_LIST)
 			sim_push((n->local_at > sim.now ? n->local_at : sim.now) + sim_below(50),
 				 SIM_EV_LIST, node, 0, 0); /* behind what was asked before */
+		else if (out->local->kind == REPLICA_LEASE)
+			lease_page(node, out->local->until_ms);
 		else if (out->local->kind <= REPLICA_KILL) {
 			uint64_t at = sim.now +
 				      sim_below(out->local->kind == REPLICA_KILL ? 1500 : 100);

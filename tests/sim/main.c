@@ -289,6 +289,8 @@ static const struct {
 	{ 18, "a node acknowledges what it has not fsynced" },
 	{ 19, "a laggard takes the new epoch's base for its own end" },
 	{ 20, "the shortest log wins a merge" },
+	{ 21, "a vmm ignores its lease" },
+	{ 22, "a lease counts from when it is given, not from when the node was heard" },
 };
 
 static int mutants_run(int only, uint64_t seeds)

@@ -8,7 +8,8 @@
  *   I3  what was acknowledged is there at the end
  *   I4  a start elsewhere needs the end of the last copy: seen, or proven by an answer that arrived
  *   I6  after healing everything that should run runs, within a bound
- *   I11 a node that is cut off has ended its VMs before they start elsewhere
+ *   I11 before a VM starts elsewhere the lost node's copy can execute no more, whatever is stopped or
+ *       dead there (its vmm's lease); and a clusterd that runs has ended it
  *   I7  a migration's target runs only when the source is paused for good; an image is used once
  */
 #include "tests/sim/sim.h"
@@ -19,7 +20,7 @@ bool sim_executes(uint8_t node, uint32_t vm)
 {
 	const struct sim_vm *p = &sim.nodes[node].vms[vm];
 
-	return sim_node_runs(node) && !p->frozen &&
+	return sim_node_runs(node) && sim_lease_holds(node) &&
 	       (p->state == SIM_VM_RUNNING || p->state == SIM_VM_SENDING);
 }
 
@@ -30,13 +31,15 @@ void sim_oracle_vms(uint32_t vm)
 	for (node = 1; node <= sim.count; node++) {
 		if (!sim_executes(node, vm))
 			continue;
+		if (sim.nodes[node].vms[vm].generation < sim.top_generation[vm])
+			sim_fail("I1: v%u executes on node %u with generation %llu, %llu was given out", vm,
+				 node, (unsigned long long)sim.nodes[node].vms[vm].generation,
+				 (unsigned long long)sim.top_generation[vm]);
 		if (model_lun_may_write(&sim.luns[vm % sim.volume_count], node)) {
 			if (writer)
 				sim_fail("I1: v%u can write on node %u and node %u", vm, writer, node);
 			writer = node;
 		}
-		if (sim.excused_until[node] > sim.now)
-			continue;
 		if (first)
 			sim_fail("I1: v%u executes on node %u and node %u", vm, first, node);
 		first = node;
@@ -47,6 +50,9 @@ void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migra
 {
 	uint8_t other;
 
+	/* Told to start by what was in progress when the node stood still: it is judged if it thaws. */
+	if (!sim_lease_holds(node))
+		return;
 	if (generation <= sim.top_generation[vm])
 		sim_fail("I1: v%u starts on node %u with generation %llu, %llu was given out before",
 			 vm, node, (unsigned long long)generation,
@@ -56,6 +62,10 @@ void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migra
 		uint8_t state = sim.nodes[other].vms[vm].state;
 
 		/* A migration's target that was never told to run does not count. */
+		if (other != node && !migrated && (state == SIM_VM_RUNNING || state == SIM_VM_SENDING) &&
+		    sim_lease_holds(other))
+			sim_fail("I11: v%u starts on node %u while it may execute on node %u", vm, node,
+				 other);
 		if (other != node && !migrated && state && state != SIM_VM_INCOMING &&
 		    state != SIM_VM_READY &&
 		    sim.excused_until[other] <= sim.now)
@@ -201,7 +211,8 @@ bool sim_oracle_converged(bool say)
 			WAITS("node %u is %s: %s", id, core_node_state_name(st->nodes[id].state),
 			      cause_text(&st->nodes[id].cause));
 	for (i = 0; i < st->volume_count; i++)
-		if (st->volumes[i].state != CORE_VOLUME_ACTIVE)
+		if (st->volumes[i].state != CORE_VOLUME_UNUSED &&
+		    st->volumes[i].state != CORE_VOLUME_ACTIVE)
 			WAITS("volume %s is %s: %s", st->volumes[i].name,
 			      core_volume_state_name(st->volumes[i].state),
 			      cause_text(&st->volumes[i].cause));

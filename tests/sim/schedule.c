@@ -197,6 +197,18 @@ static void parts_merge(void)
 	sim_cpg_disturb();
 }
 
+/* What is stopped goes on by itself, at the latest soon after the healing. */
+static uint64_t stop_end(uint64_t after_ms)
+{
+	return sim.now + after_ms < sim.heal_at + 5000 ? sim.now + after_ms : sim.heal_at + 5000;
+}
+
+static void excuse(uint8_t node, uint64_t until)
+{
+	if (until > sim.excused_until[node])
+		sim.excused_until[node] = until;
+}
+
 void sim_fault(void)
 {
 	uint8_t node = (uint8_t)(1 + sim_below(sim.count)), id;
@@ -248,8 +260,8 @@ void sim_fault(void)
 	case FAULT_STALL:
 		if (!n->power || n->stalled_until > sim.now)
 			break;
-		n->stalled_until = sim.now + 500 + sim_below(20000);
-		sim.excused_until[node] = n->stalled_until + 8000;
+		n->stalled_until = stop_end(500 + sim_below(20000));
+		excuse(node, n->stalled_until + 8000);
 		SIM_SAY("node %u: stalls until %llu", node, (unsigned long long)n->stalled_until);
 		sim_cpg_disturb();
 		sim_push(n->stalled_until + 1, SIM_EV_WAKE, node, 0, 0);
@@ -257,8 +269,10 @@ void sim_fault(void)
 	case FAULT_STOP:
 		if (!n->daemon)
 			break;
-		n->daemon_stalled = sim.now + 200 + sim_below(8000);
-		sim.excused_until[node] = n->daemon_stalled + 8000;
+		n->daemon_stalled = stop_end(200 + sim_below(sim_chance(30) ? 100000 : 8000));
+		excuse(node, n->daemon_stalled + 8000);
+		SIM_SAY("node %u: clusterd stopped until %llu", node,
+			(unsigned long long)n->daemon_stalled);
 		break;
 	case FAULT_KEY:
 		if (!n->power || !sim.luns[volume].registered[node])
@@ -304,6 +318,7 @@ void sim_schedule_start(void)
 	for (i = 0; i < FAULT_KINDS; i++)
 		sim.p_fault[i] = sim_chance(45) ? 20 + sim_below(80) : 0;
 	sim.p_fault[FAULT_POWER_ALL] /= 3;
+	sim.lease_stop_ms = sim_below(CORE_LEASE_STOP_MS);
 	for (id = 1; id <= sim.count; id++) {
 		sim_boot(id);
 	}
@@ -324,10 +339,6 @@ void sim_heal(void)
 		struct sim_node *n = &sim.nodes[id];
 
 		n->part = 0;
-		if (n->stalled_until > sim.now)
-			n->stalled_until = sim.now;
-		if (n->daemon_stalled > sim.now)
-			n->daemon_stalled = sim.now;
 		if (!n->power)
 			later(sim_below(2000), SIM_EV_BOOT, id);
 		else if (!n->daemon)

@@ -65,7 +65,6 @@ enum sim_vm_state {
 
 struct sim_vm { /* one process on one node */
 	uint8_t state;
-	bool frozen;
 	uint64_t generation;
 };
 
@@ -124,6 +123,7 @@ struct sim_node {
 	uint64_t deliver_at;
 	bool deliver_armed;
 	uint32_t next_ring; /* installed after the cut, 0: none */
+	core_nodes came_with; /* into next_ring, from the same ring and with the same cut */
 
 	struct sim_store store;
 	struct sim_op ops[512];
@@ -139,6 +139,7 @@ struct sim_node {
 	uint64_t mount_term[SIM_VOLUMES];
 	uint64_t released_term[SIM_VOLUMES];
 	bool frozen, killed;
+	uint64_t run_until; /* its vmms execute until then: the lease, and the time that they take to stop */
 	uint64_t local_at;
 	struct sim_run runs[SIM_RUNS];
 };
@@ -175,6 +176,7 @@ struct sim {
 	bool failed;
 	char why[256];
 
+	uint32_t lease_stop_ms; /* from a lease's end to a vmm's last instruction */
 	uint32_t count; /* nodes */
 	uint32_t vm_count, volume_count;
 	struct sim_node nodes[SIM_NODES + 1];
@@ -208,7 +210,7 @@ struct sim {
 	bool image_there[SIM_VMS], image_used[SIM_VMS];
 	uint64_t top_generation[SIM_VMS];
 	bool vm_acked[SIM_VMS], vm_gone[SIM_VMS];
-	uint64_t excused_until[SIM_NODES + 1]; /* a node that was stopped as a whole, or without clusterd */
+	uint64_t excused_until[SIM_NODES + 1]; /* stopped, or without clusterd: not there to kill in time */
 	uint64_t entries;
 };
 
@@ -261,6 +263,7 @@ void sim_local(uint8_t node, uint32_t kind);
 void sim_list(uint8_t node);
 void sim_guest_stop(uint8_t node, uint32_t vm, uint32_t why);
 bool sim_node_runs(uint8_t node); /* powered and not stalled */
+bool sim_lease_holds(uint8_t node); /* its vmms execute */
 int sim_vm_of(const char *name);
 void sim_after(uint8_t node); /* after each call into a replica */
 

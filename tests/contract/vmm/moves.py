@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -155,11 +156,32 @@ class Vm:
         before = len(self.said)
         wait(f"the guest goes on {what}", lambda: len(self.said) > before + 2000)
 
+    def quiet(self):
+        """What it has said, once it says no more."""
+        n = len(self.said)
+        time.sleep(0.2)
+        return n if len(self.said) == n else 0
+
     def last(self):
         """Counter and TSC of the last whole line."""
         lines = self.said.split(b"\n")
         counter, tsc = lines[-2].split()
         return int(counter, 16), int(tsc, 16)
+
+
+class Lease:
+    """The page that clusterd writes: until when VMs of this node may run, in ms of CLOCK_BOOTTIME."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "wb") as f:
+            f.write(b"HFLEASE1" + bytes(4088))
+
+    def set(self, seconds):
+        now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+        with open(self.path, "r+b") as f:
+            f.seek(8)
+            f.write(struct.pack("<QQ", now + int(seconds * 1000) if seconds else 0, now))
 
 
 def check_output(what, *parts):
@@ -409,6 +431,64 @@ class Test:
         check_output("over save and restore", said, b.said)
         return b
 
+    def frozen(self, a, what):
+        wait(f"frozen {what}", lambda: a.control.call("status")["frozen"])
+        n = wait("what was written has been read", lambda: a.quiet())
+        time.sleep(0.5)
+        need(len(a.said) == n, f"the guest does not execute {what}")
+
+    def lease(self):
+        """A VM runs only while its node's lease does, whatever else is being done with it."""
+        lease, other = Lease(f"{self.top}/lease1"), Lease(f"{self.top}/lease2")
+        other.set(3600)
+        bad = self.vm("no-lease", lease=f"{self.top}/kernel")
+        need(bad.ended() == 1 and "not a lease page" in bad.text(), "what is no lease page is refused")
+        a = self.started("leased", lease=lease.path)
+        wait("it has started", lambda: a.state() == "running")
+        need(not a.said, "without a lease it does not run")
+        lease.set(3600)
+        a.goes_on("with a lease")
+        e = a.control.event("lease")
+        need(e["frozen"] is False, f"it says so: {e['reason']}")
+        lease.set(0.3)
+        e = a.control.event("lease")
+        need(e["frozen"] is True and "no word from the cluster for 0." in e["reason"], f"the lease ends: {e['reason']}")
+        self.frozen(a, "by the lease's end")
+        need(a.state() == "running", "its state is what it was")
+        a.control.call("pause")
+        a.control.call("resume")
+        self.frozen(a, "after pause and resume")
+        a.control.call("pause")
+        lease.set(3600)
+        wait("the lease goes on", lambda: not a.control.call("status")["frozen"])
+        n = len(a.said)
+        time.sleep(0.5)
+        need(a.state() == "paused" and len(a.said) == n, "a paused VM is not resumed by it")
+        a.control.call("resume")
+        a.goes_on("with the lease, resumed")
+        b = self.incoming("leased-in", lease=other.path)
+        wait("the destination waits", lambda: b.state() == "incoming")
+        self.migrate(a, bandwidth_bps=2000000)
+        lease.set(0)
+        self.frozen(a, "in the middle of a migration")
+        e = a.control.event("migration-switched", "migration-failed")
+        need(e["event"] == "migration-switched", f"which goes on: {e}")
+        b.control.event("migration-ready")
+        b.control.call("resume", generation=2)
+        a.control.call("migrate-finish", outcome="committed")
+        b.goes_on("where there is a lease")
+        need(a.ended() == 0, "the source has ended")
+        check_output("over frosts and a move", a.said, b.said)
+        folder = os.path.join(self.top, "save-frozen")
+        os.mkdir(folder)
+        os.chown(folder, UID, UID)
+        other.set(0)
+        self.frozen(b, "again")
+        b.control.call("save", path=f"{folder}/vm")
+        need(b.state() == "saved", "a frozen VM can be saved")
+        b.control.call("quit")
+        need(b.ended() == 0, "and ended")
+
     def run(self):
         a = self.started("a")
         try:
@@ -444,6 +524,7 @@ class Test:
         b = self.incoming("unwanted")
         b.proc.send_signal(signal.SIGTERM)
         need(b.ended() == 0, "a destination that nobody came to ends when told")
+        self.lease()
 
 
 def usable_kvm():
