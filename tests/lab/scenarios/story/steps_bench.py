@@ -32,6 +32,11 @@ def io(story, row):
         row["measured"][f"{x['op']} {x['block'] >> 10} KiB x{x['depth']} of raw"] = (
             f"libcsv {x['ratio']['libcsv']:.2f} mount {x['ratio']['fuse']:.2f}"
             + ("" if x["ok"] else " (defect to explain)"))
+        if "explained" in x:
+            e = x["explained"]
+            row["measured"][f"{x['op']} {x['block'] >> 10} KiB x{x['depth']}, mount, why"] = (
+                f"{e['files']} files {e['files_ratio']:.2f}, asynchronous {e['async_ratio']:.2f}: "
+                "one synchronous write at a time a file is the kernel's")
 
 
 STEPS = [
