@@ -238,7 +238,7 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 	struct csv_rpc_msg *r = m + 1;
 	uint64_t began_ms = csvd_now_ms(), asked_ms, admitted_ms;
 	struct csv_vol *v = disk->v;
-	bool direct;
+	bool direct, journalled = disk->map[0];
 	int fd, rc;
 
 	if (!m)
@@ -271,7 +271,7 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 		m->seq = r->seq;
 		m->flags = 0;
 		(void)csv_call_timeout(v, CSV_OP_LAYOUTRETURN, m, r, timeout_ms);
-	} else {
+	} else if (!journalled) {
 		(void)csv_diskjournal_write(disk);
 	}
 	fd = direct ? csv_map_open(disk->map, O_RDWR | O_DIRECT | O_CLOEXEC)

@@ -611,19 +611,20 @@ void csv_owner_recall_end(struct csv_owner *o, struct csv_fh fh, bool quiet)
 void csv_owner_returned(struct csv_owner *o, uint32_t node, struct csv_fh fh, uint64_t seq,
 			uint32_t flags)
 {
+	bool touch = flags & CSV_IO_WROTE && csv_owner_enter(o);
 	struct csv_ofile *f;
 
-	if (flags & CSV_IO_WROTE && csv_owner_enter(o)) {
-		if (!csv_owner_file_get(o, fh, &f)) {
-			(void)csv_fs_touch(f->file);
-			csv_owner_file_put(o, f);
-		}
-		csv_owner_leave(o);
-	}
 	pthread_mutex_lock(&o->lock);
 	(void)csv_layout_returned(&o->layouts, fh, node, seq);
 	pthread_cond_broadcast(&o->cond);
 	pthread_mutex_unlock(&o->lock);
+	/* Afterwards: it costs a write to the journal, and a VM may be waiting between two nodes. */
+	if (touch && !csv_owner_file_get(o, fh, &f)) {
+		(void)csv_fs_touch(f->file);
+		csv_owner_file_put(o, f);
+	}
+	if (touch)
+		csv_owner_leave(o);
 }
 
 /* ---- status ---- */
