@@ -7,7 +7,8 @@
 # shellcheck source=csv/volume.sh
 . "$LAB_DIR/csv/volume.sh"
 
-CUT_S=20 # shorter than the initiator keeps I/O (tests/lab/README.md)
+# The initiator notices after 10 s at the earliest and keeps I/O for 10 s more (README.md): this is felt as a pause.
+CUT_S=8
 
 step "one volume on two nodes"
 volume_up
