@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: nodes=2 luns=1 fresh seconds=900
+# lab: nodes=2 luns=1 fresh seconds=1500
 # csvd and libcsv on two nodes, driven by their sockets, no clusterd: one name space, layouts, the
 # exclusive opener, planned move, csvd killed, down, and the owner's power cut with a proven takeover.
 . "$(dirname "$0")/lib.sh"
@@ -28,9 +28,9 @@ is "" "$(on n2 ls $MNT/.holdfast/orphan)" "and is gone after its close"
 step "random operations"
 on n1 /root/csv/fsx.py /tmp/planted 1 50 65536 49 2> /dev/null
 is 1 $? "a planted fault is noticed"
-sum=$(on n1 timeout 600 /root/csv/fsx.py $MNT/fsx1 1 150) || fail "fsx on the owner: $sum"
+sum=$(on n1 timeout 600 /root/csv/fsx.py $MNT/fsx1 1 100) || fail "fsx on the owner: $sum"
 is "$sum" "$(on n2 sh -c "md5sum < $MNT/fsx1 | cut -d' ' -f1")" "n2 reads what n1 wrote at random"
-sum=$(on n2 timeout 600 /root/csv/fsx.py $MNT/fsx2 2 150) || fail "fsx on the client: $sum"
+sum=$(on n2 timeout 600 /root/csv/fsx.py $MNT/fsx2 2 100) || fail "fsx on the client: $sum"
 is "$sum" "$(on n1 sh -c "md5sum < $MNT/fsx2 | cut -d' ' -f1")" "n1 reads what n2 wrote at random"
 
 step "disks"
