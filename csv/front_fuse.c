@@ -23,10 +23,14 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define FRONT_THREADS 24u
+
+#define FOPEN_DIRECT_IO		     (1u << 0)
+#define FOPEN_PARALLEL_DIRECT_WRITES (1u << 6)
 
 struct msgs {
 	struct csv_rpc_msg m, r;
@@ -328,14 +332,32 @@ static void front_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fu
 }
 
 /*
- * Direct I/O, and writes side by side: nothing here needs the kernel to keep them apart.  Before Linux 6.2 and
- * libfuse 3.15 it does so all the same, for all but asynchronous ones (bench/README.md).
+ * Direct I/O, and writes side by side: nothing here needs the kernel to keep them apart.  Kernels have the flag
+ * since 6.2 and in the 6.1 of Debian 12, libfuse only since 3.15: without it the answer is put together here.
  */
 static void file_info_set(struct fuse_file_info *fi)
 {
 	fi->direct_io = 1;
 #ifdef HAVE_STRUCT_FUSE_FILE_INFO_PARALLEL_DIRECT_WRITES
 	fi->parallel_direct_writes = 1;
+#endif
+}
+
+static int reply_open(fuse_req_t req, struct fuse_file_info *fi)
+{
+	file_info_set(fi);
+#ifdef HAVE_STRUCT_FUSE_FILE_INFO_PARALLEL_DIRECT_WRITES
+	return fuse_reply_open(req, fi);
+#else
+	/* struct fuse_open_out of linux/fuse.h. An older kernel looks at no flag that it does not know. */
+	struct {
+		uint64_t fh;
+		uint32_t open_flags;
+		uint32_t padding;
+	} out = {.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES};
+	struct iovec v = {&out, sizeof(out)};
+
+	return fuse_reply_iov(req, &v, 1);
 #endif
 }
 
@@ -349,8 +371,7 @@ static void front_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_err(req, rc < 0 ? -rc : EIO);
 		return;
 	}
-	file_info_set(fi);
-	if (fuse_reply_open(req, fi) == -ENOENT)
+	if (reply_open(req, fi) == -ENOENT)
 		csv_node_close(v, n);
 }
 
