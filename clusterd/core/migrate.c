@@ -196,6 +196,8 @@ static void quick_restore(struct core_state *st, struct core_vm *vm)
 		core_vm_why(vm, CORE_WHY_VM_NO_ROOM, 0, vm->config.memory_mib);
 		return;
 	}
+	/* What was asked before the restore says nothing of what the restore makes. */
+	mig_drop(st, vm, CORE_FX_VM_QUERY);
 	fx = mig_effect(st, vm, CORE_FX_VM_RESTORE, node, vm->generation_last + 1);
 	if (!fx)
 		return;
