@@ -117,6 +117,28 @@ static struct scsi3pr_dev *path_open(const char *id, unsigned *next, char *text)
 	return NULL;
 }
 
+static bool is_loss(const struct scsi3pr_check *check)
+{
+	return check->health == SCSI3PR_LOST_KEY || check->health == SCSI3PR_LOST_RESERVATION;
+}
+
+/*
+ * A loss ends every VM of this node, so it is looked at twice: what was taken away stays away, and
+ * storage refuses the writes in between by itself.
+ */
+static void look(struct scsi3pr_dev *dev, uint64_t key, struct scsi3pr_check *ret_check)
+{
+	struct scsi3pr_check first;
+
+	scsi3pr_check(dev, key, ret_check);
+	if (!is_loss(ret_check))
+		return;
+	first = *ret_check;
+	scsi3pr_check(dev, key, ret_check);
+	if (!is_loss(ret_check))
+		cl_warning("%s; at a second look it was as it should be: not a loss", first.text);
+}
+
 static void *watch_thread(void *arg)
 {
 	struct cd_watch *watch = arg;
@@ -131,7 +153,7 @@ static void *watch_thread(void *arg)
 		if (!dev)
 			dev = path_open(watch->lun, &next, check.text);
 		if (dev)
-			scsi3pr_check(dev, watch->key, &check);
+			look(dev, watch->key, &check);
 		if (check.health == SCSI3PR_NO_ANSWER) {
 			/* Says nothing of the reservation: another path, another time. */
 			if (!silent)
@@ -143,7 +165,7 @@ static void *watch_thread(void *arg)
 		} else {
 			silent = false;
 		}
-		if (check.health == SCSI3PR_LOST_KEY || check.health == SCSI3PR_LOST_RESERVATION) {
+		if (is_loss(&check)) {
 			if (!lost) {
 				direct_io_stop(watch, check.text);
 				notice_post(watch, true, check.text);

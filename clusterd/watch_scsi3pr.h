@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The watch over a LUN's registration: once a second own key and the
- * reservation are read.  When either is gone this node was fenced, or the target forgot: direct I/O
+ * The watch over a LUN's registration: once a second own key and the reservation are read.  When
+ * either is gone, at two looks, this node was fenced or the target forgot: direct I/O
  * is stopped at once, then the core is told.
  */
 #ifndef CD_WATCH_SCSI3PR_H

@@ -272,7 +272,8 @@ void scsi3pr_check(struct scsi3pr_dev *dev, uint64_t own_key, struct scsi3pr_che
 	ret_check->generation = dev->keys.generation;
 	if (!scsi3pr_keys_have(&dev->keys, own_key)) {
 		health(ret_check, SCSI3PR_LOST_KEY,
-		       "%s: own key 0x%016" PRIx64 " is not registered", dev->name, own_key);
+		       "%s: own key 0x%016" PRIx64 " is not registered; %u keys are, PR generation %u",
+		       dev->name, own_key, dev->keys.n, dev->keys.generation);
 		goto out;
 	}
 	ret = scsi3pr_reservation_read(dev, &now);

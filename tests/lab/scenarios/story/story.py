@@ -162,9 +162,11 @@ class Story:
                   "echo '==== events'; timeout 20 clusterctl events; "
                   "echo '==== keys'; for d in /dev/sd?; do timeout 20 sg_persist -n -i -k $d; "
                   "timeout 20 sg_persist -n -i -r $d; done")
-        for node in self.node_names:
+        san = ("dmesg; cd /sys/kernel/config/target/core/iblock_0; for f in */pr/res_*; do "
+               "echo \"== $f\"; cat $f; done")
+        for node in self.node_names + ["san"]:
             try:
-                done = self.lab.shell(node, script, seconds=90, check=False)
+                done = self.lab.shell(node, san if node == "san" else script, seconds=90, check=False)
                 text = done.out + done.err
             except StoryError as e:
                 text = str(e)
