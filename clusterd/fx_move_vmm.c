@@ -339,7 +339,7 @@ void cd_fx_vm_save(struct cd_fx *fx)
 	}
 	/* Asked again after our restart: it may be under way or over. */
 	rc = cd_vmproc_status(fx->vm.name, CALL_MS, &status);
-	if (rc == 0 && strcmp(status.state, "migrating") == 0)
+	if (rc == 0 && strcmp(status.state, "saving") == 0)
 		rc = cd_fx_vmm_wait(fx, settled, SAVE_MS, &status);
 	if (rc == 0 && strcmp(status.state, "saved") == 0) {
 		cd_fx_done(fx);

@@ -319,6 +319,8 @@ uint8_t cd_fx_vmm_seen(const char *state)
 	} table[] = {
 		{ "running", CORE_SEEN_RUNNING },   { "migrating", CORE_SEEN_MIGRATING },
 		{ "paused", CORE_SEEN_PAUSED },	    { "switched", CORE_SEEN_PAUSED },
+		/* What matters of a save is that it will stand still: nobody may take it for one that just runs. */
+		{ "saving", CORE_SEEN_PAUSED },
 		{ "ready", CORE_SEEN_PAUSED },	    { "incoming", CORE_SEEN_STARTING },
 		{ "starting", CORE_SEEN_STARTING }, { "saved", CORE_SEEN_SAVED },
 		{ "stopped", CORE_SEEN_NONE },

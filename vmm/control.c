@@ -444,7 +444,7 @@ static void on_request(void *arg, struct cl_ctl_request req, const char *verb, c
 	} else if (strcmp(verb, "migrate-finish") == 0) {
 		do_finish(c, req, msg);
 	} else if (strcmp(verb, "shutdown") == 0) {
-		if (state != VMM_RUNNING && state != VMM_MIGRATING) {
+		if (state != VMM_RUNNING && state != VMM_MIGRATING && state != VMM_SAVING) {
 			refuse_state(c, req, "shutdown", "running");
 			return;
 		}

@@ -374,7 +374,7 @@ static void job_do_save(struct vmm_control *c)
 	move_begin(c, true);
 	phase_set(c, MOVE_COPYING);
 	if (ran)
-		vmm_state_set(c->vm, VMM_MIGRATING, "is being saved");
+		vmm_state_set(c->vm, VMM_SAVING, "passes over memory, then a pause");
 	snprintf(tmp, sizeof(tmp), "%s.tmp", c->job.path);
 	(void)unlink(tmp);
 	r = save_to(c, c->job.path, tmp, ran, &paused_ns, &error);

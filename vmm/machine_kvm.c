@@ -43,7 +43,7 @@ static const struct {
 const char *vmm_state_name(enum vmm_state state)
 {
 	static const char *const names[] = { "starting",  "running",  "paused", "incoming", "ready",
-					     "migrating", "switched", "saved",	"stopped" };
+					     "migrating", "switched", "saving", "saved",	  "stopped" };
 
 	return names[state];
 }

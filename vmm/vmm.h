@@ -60,6 +60,7 @@ enum vmm_state {
 	VMM_READY,
 	VMM_MIGRATING,
 	VMM_SWITCHED,
+	VMM_SAVING, /* runs, or is paused at the end of it */
 	VMM_SAVED,
 	VMM_STOPPED,
 };

@@ -199,7 +199,7 @@ on $N1 sh -c "mkdir -p $D/save && chown 64077 $D/save"
 refused "a save where its user may not write" EACCES ctl $N1 "$A" save path=$D/no
 wait_for 150 "it runs on" state_is $N1 "$A" running
 saved=$(ctl $N1 "$A" save path=$D/save/vm) || fail save
-say "saved $(($(figure "$saved" bytes) >> 20)) MiB in $(figure "$saved" total_ms) ms"
+say "saved $(($(figure "$saved" bytes) >> 20)) MiB in $(figure "$saved" total_ms) ms, paused for $(figure "$saved" paused_ms) ms of it"
 is saved "$(state $N1 "$A")" "state"
 ctl $N1 "$A" quit > /dev/null || fail quit
 wait_for 150 "it ends" gone $N1 "$A"
