@@ -47,13 +47,15 @@ is 1 "$(held n2 | wc -l)" "the disk felt only the pause"
 is direct "$(state n2)" "n2 is direct"
 
 step "away for long"
+on n2 sh -c "dd if=/dev/urandom of=$MNT/long bs=1M count=2 conv=fsync 2> /dev/null" || fail "make a file"
+background n2 probe "while dd if=/dev/zero of=$MNT/long bs=64k count=32 oflag=direct conv=notrunc 2> /dev/null; do :; done"
+wait_for 60 "n2 writes by a layout" sh -c "$LAB exec n2 -- /root/csv/csvctl status | grep -q '\"layouts\": [1-9]'"
 lab link n2 storage down
-background n2 probe "until ! dd if=/dev/zero of=$MNT/fsx bs=64k count=1 oflag=direct conv=notrunc 2> /dev/null; do :; done"
 wait_for 180 "n2 is block-redirected" is_state n2 block-redirected
 wait_for 60 "the write under way failed: it may still happen" ended n2 probe
-on n2 sh -c "timeout 120 dd if=/dev/urandom of=$MNT/fsx bs=64k count=4 oflag=direct conv=notrunc 2> /dev/null" || fail "a write through the owner"
-sum=$(on n2 sh -c "md5sum < $MNT/fsx | cut -d' ' -f1")
-is "$sum" "$(on n1 sh -c "md5sum < $MNT/fsx | cut -d' ' -f1")" "writes and reads go through the owner"
+on n2 sh -c "timeout 120 dd if=/dev/urandom of=$MNT/long bs=64k count=4 oflag=direct conv=notrunc 2> /dev/null" || fail "a write through the owner"
+sum=$(on n2 sh -c "md5sum < $MNT/long | cut -d' ' -f1")
+is "$sum" "$(on n1 sh -c "md5sum < $MNT/long | cut -d' ' -f1")" "writes and reads go through the owner"
 lab link n2 storage up
 wait_for 300 "n2 is direct again" is_state n2 direct
 out=$(on n2 timeout 600 /root/csv/fsx.py "$MNT/fsx2" 9 40) || fail "fsx afterwards: $out"
@@ -74,5 +76,5 @@ ctl n2 detach volume=v1 > /dev/null || fail "detach: $(cat "$tmp/err")"
 attach n2 2
 tell_owner n2 n1
 wait_for 180 "the next incarnation is let in" is_state n2 direct
-is "$sum" "$(on n2 sh -c "md5sum < $MNT/fsx | cut -d' ' -f1")" "and sees the files"
+is "$sum" "$(on n2 sh -c "md5sum < $MNT/long | cut -d' ' -f1")" "and sees the files"
 echo "PASS"
