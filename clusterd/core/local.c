@@ -6,7 +6,8 @@
  *           the vmm freezes itself.  It is put off with every proof (beat.c) while the log does not say that
  *           this incarnation was given up.  It needs no clusterd to end, and ends before anybody else
  *           may start the VMs.
- *   FREEZE  a majority was there and is gone, or a registration is: the lease ends now
+ *   FREEZE  a majority was there and may now be without this node, or a registration is gone: the
+ *           lease ends now
  *   KILL    no majority until the deadline, or the cluster has given this incarnation up
  *   THAW    a member in good standing: the lease goes on
  *
@@ -73,21 +74,31 @@ static void lease_renew(struct replica *r, const struct core_node *n)
 		lease_set(r, until_ms, proof_ms, "a majority hears this node");
 }
 
+/*
+ * Without quorum others may decide without us.  With it they may only if clusterds that corosync has
+ * beside us, but that are not in our group, make a majority: when one clusterd of two is killed nobody
+ * can decide anything, so nothing is taken over and nothing has to stop.
+ */
+bool replica_is_cut(const struct replica *r)
+{
+	return !r->quorate || log_has_majority(&r->log, (core_nodes)(r->alive & ~r->members));
+}
+
 void replica_local_rules(struct replica *r)
 {
 	const struct core_node *n = &r->st.nodes[r->self];
 	uint32_t kill_ms = r->st.timing.freeze_kill_ms ? r->st.timing.freeze_kill_ms :
 							 CORE_FREEZE_KILL_MS;
 
-	if (!r->safe) {
+	if (r->cut) {
 		if (!r->standing)
 			return;
 		replica_freeze(r, "this node is not part of a majority");
-		if (r->now_ms - r->unsafe_since_ms >= kill_ms)
+		if (r->now_ms - r->cut_since_ms >= kill_ms)
 			kill_all(r, "no majority until the deadline");
 		return;
 	}
-	if (!log_is_open(&r->log))
+	if (!r->safe || !log_is_open(&r->log))
 		return;
 	/* Also when it is over already: its VMs may be elsewhere. */
 	if (n->state != CORE_NODE_UNUSED && n->doomed && n->incarnation &&

@@ -510,7 +510,7 @@ static void drive(struct replica *r)
 {
 	struct replica_out changed = { .kind = REPLICA_CHANGED };
 
-	bool safe = r->quorate && log_has_majority(&r->log, r->members);
+	bool cut = replica_is_cut(r);
 	core_nodes present = replica_beat_present(r);
 
 	if (!r->started)
@@ -518,9 +518,10 @@ static void drive(struct replica *r)
 	if (present != r->present)
 		withdraw(r, &r->members_cookie);
 	r->present = present;
-	if (!safe && r->safe)
-		r->unsafe_since_ms = r->now_ms;
-	r->safe = safe;
+	if (cut && !r->cut)
+		r->cut_since_ms = r->now_ms;
+	r->cut = cut;
+	r->safe = !cut && log_has_majority(&r->log, r->members);
 	traces_emit(r);
 	if (r->changed_seq != r->st.applied_seq) {
 		r->changed_seq = r->st.applied_seq;
@@ -585,7 +586,8 @@ int replica_start(struct replica *r, uint64_t now_ms, uint64_t commit_hint)
 	if (err)
 		return err;
 	r->now_ms = now_ms;
-	r->unsafe_since_ms = now_ms;
+	r->cut = true;
+	r->cut_since_ms = now_ms;
 	r->traced = r->st.trace_total;
 	r->started = true;
 	return 0;

@@ -103,10 +103,11 @@ struct replica {
 	uint64_t next_cookie;
 
 	/* local rules, see core/timing.h */
+	bool cut;  /* a majority may be there without this node */
 	bool safe; /* part of a majority */
 	bool frozen, killed;
 	bool standing; /* this process was a member in good standing once */
-	uint64_t unsafe_since_ms;
+	uint64_t cut_since_ms;
 	uint64_t lease_ms; /* the VMs' lease as this process gave it; 0: none or ended */
 
 	/* beat.c */

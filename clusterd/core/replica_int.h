@@ -14,6 +14,8 @@ void replica_emit_local(struct replica *r, const struct replica_local *local);
 void replica_hello_anew(struct replica *r);
 
 /* local.c: freeze, kill, thaw and lease of this node's VMs */
+/* Others may decide without this node. */
+bool replica_is_cut(const struct replica *r);
 void replica_local_rules(struct replica *r);
 void replica_freeze(struct replica *r, const char *why);
 
