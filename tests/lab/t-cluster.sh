@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: nodes=3 luns=2 fresh seconds=1800
-# clusterd and clusterctl on three nodes: create, token, join, status; a clusterd that is killed; a lost quorum; and
+# clusterd and clusterctl on three nodes: create, token, join, status; a clusterd that is killed or stopped; a lost quorum; and
 # a table of bad input, each line of which must give its exit code, one line of text, and change nothing.
 . "$(dirname "$0")/lib.sh"
 for program in clusterd/clusterd clusterd/ctl/clusterctl csvd vmm/vmm scsi3pr/scsi3pr; do
@@ -189,6 +189,30 @@ wait_for 120 "clusterd is another" on n2 sh -c "test \"\$(cat /run/holdfast/clus
 wait_for 240 "n2 is up again" is_state n1 n2 up
 is "$csvd" "$(on n2 pidof csvd)" "csvd was left alone"
 
+say "a clusterd that is stopped: its VM freezes by itself, is started elsewhere, and the old one is ended"
+lab push n2 "$LAB_DIR/vmm/vmmctl" /run/vmmctl && on n2 chmod 755 /run/vmmctl || fail "push"
+ctl n1 vm create l --kernel /lab-boot/vmlinuz-guest --memory 128M --disk vol1/l.img,size=16M || fail "vm create"
+ctl n1 vm start l || fail "vm start"
+vm_node() { ctl "${1:-n1}" vm list --json | jq -r '.vms[] | select(.name == "l") | "\(.state) \(.node)"'; }
+vm_is() { [ "$(vm_node n1)" = "$1" ]; }
+vm_is "running n2" || ctl n1 vm migrate l --to n2 || fail "vm migrate"
+wait_for 240 "the VM runs on n2" vm_is "running n2"
+S=/run/holdfast/vm/l/control.sock
+frozen() { on n2 /run/vmmctl $S status | jq -e .frozen > /dev/null; }
+frozen && fail "it has no lease"
+pid=$(on n2 cat /run/holdfast/clusterd.pid)
+old=$(on n2 cat /run/holdfast/vm/l/vmm.pid)
+on n2 kill -STOP "$pid"
+wait_for 240 "the VM has frozen itself" frozen
+vm_is "running n2" || fail "it was started elsewhere before it froze: $(vm_node n1)"
+moved() { case "$(vm_node n1)" in "running n1" | "running n3") ;; *) return 1 ;; esac; }
+wait_for 600 "it runs elsewhere" moved
+frozen || fail "the old copy is not frozen"
+on n2 kill -CONT "$pid"
+wait_for 240 "the old copy is ended" on n2 sh -c "! kill -0 $old 2>/dev/null"
+ctl n1 vm stop l --force && ctl n1 vm delete l || fail "vm stop and delete l"
+wait_for 240 "n2 is up again" is_state n1 n2 up
+
 say "a node without the others"
 lab link n3 cluster down || fail "link"
 no_quorum() { ctl n3 status > /dev/null 2>&1; [ $? = 5 ]; }
@@ -202,6 +226,14 @@ is_down() { case $(node_state n1 n3) in lost | fencing | fenced | down) ;; *) fa
 wait_for 240 "n3 is down for the others" is_down
 bad 1 "takes no VMs" vm migrate busy --to n3
 bad 1 "cannot own a volume" volume move vol1 n3
+freezes() { on n1 grep -c 'thawed -> frozen' /var/log/clusterd.log; }
+before=$(freezes)
+pid=$(on n2 cat /run/holdfast/clusterd.pid)
+on n2 kill -KILL "$pid"
+wait_for 120 "clusterd is another" on n2 sh -c "test \"\$(cat /run/holdfast/clusterd.pid)\" != $pid && clusterctl status --json >/dev/null"
+wait_for 240 "n2 is up again" is_state n1 n2 up
+is "$before" "$(freezes)" "the only other clusterd was killed: n1 froze nothing"
+
 ctl n1 vm stop busy --force || fail "vm stop"
 bad 1 "takes no VMs" vm start busy --to n3
 ctl n1 vm delete busy || fail "vm delete"
