@@ -18,13 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cl_types.h"
 
 #define RECONNECT_MS 500
 #define RETRY_MS     10
-#define LOOK_MS	     1000 /* at votequorum's counts */
+#define IDLE_MS	     1000 /* then votequorum's counts are looked at */
 #define QUEUE_MAX    4096u
 
 struct message {
@@ -55,6 +56,7 @@ struct cd_link {
 	void *arg;
 	struct cd_group *group;
 	struct cd_quorum *quorum;
+	time_t looked_s; /* at the counts, CLOCK_MONOTONIC */
 };
 
 static struct notice *notice_new(struct cd_link *link, int kind, size_t len_bytes)
@@ -221,6 +223,18 @@ static int queue_send(struct cd_link *link)
 	}
 }
 
+/* corosync does not say when expected votes change.  Traffic never keeps us from looking. */
+static void look(struct cd_link *link)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec == link->looked_s)
+		return;
+	link->looked_s = now.tv_sec;
+	cd_quorum_look(link->quorum);
+}
+
 static int link_serve(struct cd_link *link)
 {
 	struct pollfd pfd[3] = {
@@ -233,11 +247,10 @@ static int link_serve(struct cd_link *link)
 
 	if (sent < 0)
 		return sent;
-	n_ready = poll(pfd, CL_ARRAY_LEN(pfd), sent ? LOOK_MS : RETRY_MS);
+	n_ready = poll(pfd, CL_ARRAY_LEN(pfd), sent ? IDLE_MS : RETRY_MS);
 	if (n_ready < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (n_ready == 0 && sent)
-		cd_quorum_look(link->quorum);
+	look(link);
 	if (pfd[2].revents && read(link->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		return -errno;
 	if (pfd[0].revents && cd_group_dispatch(link->group) < 0)
