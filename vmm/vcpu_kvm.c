@@ -94,9 +94,9 @@ static void log_registers(const struct vmm_vcpu *v)
 	struct kvm_sregs s;
 
 	if (ioctl(v->fd, KVM_GET_REGS, &r) == 0 && ioctl(v->fd, KVM_GET_SREGS, &s) == 0)
-		cl_error("vCPU %u: rip %#llx rsp %#llx rflags %#llx cr0 %#llx cr3 %#llx cr4 %#llx "
-			 "efer %#llx",
-			 v->index, r.rip, r.rsp, r.rflags, s.cr0, s.cr3, s.cr4, s.efer);
+		cl_error("vCPU %u: rip %#llx rsp %#llx rflags %#llx cr0 %#llx cr2 %#llx cr3 %#llx "
+			 "cr4 %#llx efer %#llx",
+			 v->index, r.rip, r.rsp, r.rflags, s.cr0, s.cr2, s.cr3, s.cr4, s.efer);
 }
 
 static void exit_handle(struct vmm_vcpu *v)
@@ -114,7 +114,11 @@ static void exit_handle(struct vmm_vcpu *v)
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		break;
-	case KVM_EXIT_SHUTDOWN: /* triple fault */
+	case KVM_EXIT_SHUTDOWN: /* some guests reboot this way on purpose */
+		cl_notice("vCPU %u: triple fault: the processor resets", v->index);
+		log_registers(v);
+		vmm_stop(vm, VMM_EXIT_GUEST_RESET);
+		break;
 	case KVM_EXIT_SYSTEM_EVENT:
 		vmm_stop(vm, VMM_EXIT_GUEST_RESET);
 		break;

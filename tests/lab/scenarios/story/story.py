@@ -154,7 +154,7 @@ class Story:
         for name in os.listdir(self.work):
             if name.startswith("acks."):
                 shutil.copy(os.path.join(self.work, name), self.logs)
-        script = ("for f in /var/log/*.log /run/holdfast/vm/*/vmm.log /var/log/holdfast/*; do "
+        script = ("for f in /var/log/*.log /run/holdfast/vm/*/*.log /var/log/holdfast/*; do "
                   "[ -f $f ] && echo \"==== $f\" && tail -c 400000 $f; done; "
                   "echo '==== dmesg'; dmesg; echo '==== ps'; ps axww -o pid,ppid,stat,etime,args; "
                   "echo '==== dm'; dmsetup table; dmsetup info; echo '==== mounts'; cat /proc/mounts; "
