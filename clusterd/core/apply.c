@@ -43,8 +43,8 @@ static void vote(struct core_state *st, const struct core_command *cmd)
  */
 static void tick(struct core_state *st, const struct core_command *cmd)
 {
-	if (cmd->seen_seq < st->tick_seq)
-		return;
+	if (cmd->seen_seq < st->tick_seq || (cmd->seen_seq < st->fast_seq && !CORE_MUTANT(50)))
+		return; /* planted: what passed at the slow pace counts for deadlines that were set since */
 	st->tick_seq = st->applied_seq;
 	st->now_ms += CORE_MUTANT(14) ? 4 * cmd->delta_ms : cmd->delta_ms;
 }
@@ -53,6 +53,7 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 		struct core_command *scratch, struct core_answer *ret_answer)
 {
 	struct core_command *cmd = scratch;
+	uint32_t pace;
 
 	memset(ret_answer, 0, sizeof(*ret_answer));
 	st->applied_seq = seq;
@@ -94,9 +95,15 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 		break;
 	}
 	reconcile(st);
+	pace = core_timer_ms(st);
+	/* A deadline was set: time that passed before it does not count. */
+	if (pace == CORE_TICK_MS && st->tick_ms != CORE_TICK_MS)
+		st->fast_seq = seq;
+	st->tick_ms = pace;
 }
 
-bool core_timer_armed(const struct core_state *st)
+/* Something is near. */
+static bool timer_near(const struct core_state *st)
 {
 	uint16_t i;
 	uint8_t id;
@@ -108,6 +115,9 @@ bool core_timer_armed(const struct core_state *st)
 		case CORE_NODE_SILENT:
 		case CORE_NODE_LOST:
 		case CORE_NODE_FENCING:
+			if (!st->disarmed)
+				return true;
+			break;
 		case CORE_NODE_FENCED:
 			return true;
 		case CORE_NODE_UNUSED:
@@ -127,4 +137,16 @@ bool core_timer_armed(const struct core_state *st)
 		     (st->vms[i].failures && st->vms[i].state == CORE_VM_RUNNING)))
 			return true;
 	return false;
+}
+
+uint32_t core_timer_ms(const struct core_state *st)
+{
+	uint8_t id;
+
+	if (timer_near(st))
+		return CORE_TICK_MS;
+	for (id = 1; id <= CL_NODES_MAX; id++)
+		if (core_node_waits_long(st, &st->nodes[id]))
+			return CORE_TICK_SLOW_MS;
+	return 0;
 }

@@ -72,6 +72,23 @@ static void code_result(struct coder *c, struct core_result *r)
 		c->r->bad = true;
 }
 
+static void code_sets(struct coder *c, struct core_command *cmd)
+{
+	uint8_t i;
+
+	code_u8(c, &cmd->set_count);
+	if (c->r && cmd->set_count > CORE_SETS_MAX) {
+		c->r->bad = true;
+		cmd->set_count = 0;
+	}
+	for (i = 0; i < cmd->set_count; i++) {
+		code_u8(c, &cmd->sets[i].setting);
+		code_u32(c, &cmd->sets[i].value);
+		if (c->r && cmd->sets[i].setting >= core_setting_count())
+			c->r->bad = true;
+	}
+}
+
 static void code_command(struct coder *c, struct core_command *cmd)
 {
 	code_u8(c, &cmd->kind);
@@ -139,6 +156,15 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		if (c->r && cmd->method > CORE_METHOD_QUICK)
 			c->r->bad = true;
 		break;
+	case CORE_CMD_CLUSTER_SET:
+		code_sets(c, cmd);
+		break;
+	case CORE_CMD_CLUSTER_DISARM:
+	case CORE_CMD_CLUSTER_ARM:
+		CODE_STR(c, cmd->text);
+		break;
+	case CORE_CMD_CLUSTER_LEVEL:
+		break;
 	case CORE_CMD_MEMBERS:
 		code_u16(c, &cmd->members);
 		code_u16(c, &cmd->alive);
@@ -148,6 +174,7 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		code_bytes(c, cmd->uuid, sizeof(cmd->uuid));
 		code_u32(c, &cmd->memory_mib);
 		code_u16(c, &cmd->cpus);
+		code_u8(c, &cmd->level);
 		code_u64(c, &cmd->seen_seq);
 		code_report(c, cmd);
 		break;

@@ -24,7 +24,8 @@
 
 #include "common/cl_types.h"
 
-#define CORE_LEVEL	  1u /* functional level of this build */
+#define CORE_LEVEL	  2u /* functional level of this build: the newest that it knows */
+#define CORE_LEVEL_QUARANTINE 2u /* from this level on nodes are put into quarantine */
 #define CORE_VOLUMES_MAX  16u
 #define CORE_VMS_MAX	  256u
 #define CORE_EFFECTS_MAX  512u
@@ -39,6 +40,8 @@
 #define CORE_TEXT_MAX	  192u
 #define CORE_REPORT_MAX	  256u
 #define CORE_NONE	  0xffffu /* no such volume or VM */
+#define CORE_LOSSES_MAX	  8u
+#define CORE_SETS_MAX	  32u
 
 typedef uint16_t core_nodes; /* set of node ids: bit (id - 1) */
 #define CORE_NODE_BIT(id) ((core_nodes)(1u << ((id) - 1u)))
@@ -59,6 +62,9 @@ enum core_object {
  *             |         +-- clusterd silent, corosync there --> SILENT -- back: UP, hold over: LOST
  *             |         +-- corosync lost it ----------------> LOST -> FENCING -> FENCED -> DOWN
  *             +--- new boot id, or NODE_RESET done, or came back clean ---------------------+
+ *
+ *   DOWN -- back, but lost too often within the period --> QUARANTINED -- time over, resumed --> JOINING
+ *   UP -- corosync lost it, cluster disarmed --> ISOLATED -- back: JOINING, armed again: LOST
  */
 enum core_node_state {
 	CORE_NODE_UNUSED = 0,
@@ -72,6 +78,8 @@ enum core_node_state {
 	CORE_NODE_FENCING, /* proof is being sought on every LUN it may write to */
 	CORE_NODE_FENCED,  /* proof is on record; takeover goes on, VMs wait for the hold */
 	CORE_NODE_DOWN,	   /* taken over; holds nothing */
+	CORE_NODE_ISOLATED, /* corosync lost it while the cluster is disarmed: left alone, it may run on */
+	CORE_NODE_QUARANTINED, /* it is back, and holds nothing; lost too often, it stays out for a while */
 };
 
 /* What makes sure that an incarnation can neither write nor run. */
@@ -110,6 +118,9 @@ struct core_node {
 	bool doomed;	/* given up: this incarnation is never adopted again */
 	bool reset;	/* NODE_RESET must be DONE before it is admitted again */
 	bool over;	/* the incarnation has ended, with proof; it holds nothing */
+	bool loose;	/* cut off while disarmed: its own deadline runs from its fencing, not from its loss */
+	uint8_t level;	/* newest functional level that it knows, as it reported */
+	uint8_t losses; /* entries of lost_ms */
 	uint8_t proof;	/* enum core_proof, of the last incarnation that ended */
 	uint8_t fence_tries;
 	uint8_t fence_last; /* executor tried last */
@@ -127,6 +138,8 @@ struct core_node {
 	uint64_t since_ms;    /* cluster time of the last change of state */
 	uint64_t hold_until_ms;	 /* FENCED: its VMs start elsewhere not before; SILENT: end of the hold */
 	uint64_t retry_ms;
+	uint64_t quarantine_until_ms;
+	uint64_t lost_ms[CORE_LOSSES_MAX]; /* when it was lost, unpaused; oldest first */
 };
 
 enum core_volume_state {
@@ -382,10 +395,18 @@ struct core_timing {
 	uint32_t retry_ms;	  /* pause before a failed effect is tried again */
 };
 
+struct core_quarantine {
+	uint32_t losses;   /* so many within the period, 0: never */
+	uint32_t period_s;
+	uint32_t time_s;
+};
+
 struct core_state {
 	uint64_t applied_seq;
 	uint64_t now_ms; /* cluster time: the sum of TICKs */
 	uint64_t tick_seq; /* entry of the last TICK */
+	uint64_t fast_seq; /* entry since which TICKs come fast; one that was measured before is void */
+	uint32_t tick_ms;  /* pace of TICKs: 0, CORE_TICK_MS or CORE_TICK_SLOW_MS; not in snapshots */
 	uint64_t wall_ms; /* of the last entry, for people */
 	char name[CL_NAME_MAX];
 	uint8_t uuid[CL_UUID_BYTES];
@@ -394,7 +415,11 @@ struct core_state {
 	uint64_t next_effect;
 	core_nodes members; /* clusterds in the configuration */
 	core_nodes alive;   /* nodes that corosync sees */
-	struct core_timing timing;
+	bool disarmed;	    /* maintenance: nobody is fenced or given up, nothing restarts by itself */
+	uint64_t disarmed_wall_ms; /* since then, for people */
+	char disarmed_by[CL_NAME_MAX];
+	struct core_timing timing; /* this and the next: settings.h */
+	struct core_quarantine quarantine;
 	struct core_node nodes[CL_NODES_MAX + 1]; /* by id */
 	uint16_t volume_count; /* high-water marks of the arrays below */
 	uint16_t vm_count;
@@ -425,7 +450,11 @@ enum core_command_kind {
 	CORE_CMD_VM_DELETE,	 /* name */
 	CORE_CMD_VM_MIGRATE,	 /* name; target optional; method */
 	CORE_CMD_VM_CANCEL,	 /* name: cancel its migration */
-	CORE_CMD_LAST = CORE_CMD_VM_CANCEL,
+	CORE_CMD_CLUSTER_SET,	 /* sets: settings that change */
+	CORE_CMD_CLUSTER_DISARM, /* text: who */
+	CORE_CMD_CLUSTER_ARM,	 /* text: who */
+	CORE_CMD_CLUSTER_LEVEL,	 /* raise the functional level as far as all nodes know */
+	CORE_CMD_LAST = CORE_CMD_CLUSTER_LEVEL,
 	/* what daemons tell each other; never from an operator */
 	CORE_CMD_MEMBERS = 64,	 /* members, alive */
 	CORE_CMD_HELLO,		 /* node: boot id, memory, cpus, report of what runs */
@@ -436,6 +465,11 @@ enum core_command_kind {
 	CORE_CMD_KEY_LOST,	 /* node, incarnation, volume name: own key or reservation is gone */
 	CORE_CMD_CSVD_LOST,	 /* node, incarnation: csvd died; everything must be attached again */
 	CORE_CMD_INTERNAL_LAST = CORE_CMD_CSVD_LOST,
+};
+
+struct core_set {
+	uint8_t setting; /* number in settings.h, from 0 */
+	uint32_t value;
 };
 
 enum core_method {
@@ -464,6 +498,7 @@ struct core_command {
 	bool force, drain, failback;
 	uint8_t method;
 	uint8_t exit;
+	uint8_t level; /* HELLO */
 	core_nodes members, alive;
 	uint16_t cpus;
 	uint32_t memory_mib;
@@ -482,6 +517,8 @@ struct core_command {
 	char lun[CORE_LUN_MAX];
 	char text[CORE_TEXT_MAX];
 	struct core_result result;
+	uint8_t set_count;
+	struct core_set sets[CORE_SETS_MAX];
 	struct core_vm_config vm;
 	char volume_names[CORE_DISKS_MAX][CL_NAME_MAX];
 	uint16_t report_count;
@@ -505,12 +542,27 @@ void core_state_init(struct core_state *st);
 /* Applies one committed entry.  The answer matters only to its proposer. */
 void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t len_bytes,
 		struct core_command *scratch, struct core_answer *ret_answer);
-/* True while TICKs are wanted. */
-bool core_timer_armed(const struct core_state *st);
+/* How soon the next TICK is wanted: 0 (never), CORE_TICK_MS or CORE_TICK_SLOW_MS.  The same as st->tick_ms. */
+uint32_t core_timer_ms(const struct core_state *st);
 
 /* Snapshot: length or -EMSGSIZE; 0 or -EBADMSG (st is then undefined). */
 long core_snapshot_encode(const struct core_state *st, void *data, size_t cap_bytes);
 int core_snapshot_decode(struct core_state *st, const void *data, size_t len_bytes);
+
+/* ---- settings (settings.c) ------------------------------------------------------------------ */
+
+struct core_setting {
+	const char *name, *unit, *text;
+	uint32_t min, max, value; /* value: the default */
+};
+
+extern const struct core_setting core_settings[];
+unsigned core_setting_count(void);
+int core_setting_find(const char *name); /* number or -ENOENT */
+uint32_t core_setting_get(const struct core_state *st, unsigned setting);
+/* 0, or -EINVAL with one line of what is wrong, in numbers.  all: every one is checked, not only sets. */
+int core_settings_check(const struct core_state *st, const struct core_set *sets, uint8_t count,
+			char *text, size_t cap_bytes);
 
 /* ---- questions ------------------------------------------------------------------------------ */
 

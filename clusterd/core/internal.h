@@ -27,6 +27,14 @@ void core_job_end_reason(struct core_state *st, uint64_t *job, bool done, enum c
 bool core_node_ok(const struct core_state *st, uint8_t id);
 bool core_node_up(const struct core_state *st, uint8_t id); /* ... and takes new VMs */
 
+/* timing.c: 0, or -EINVAL with the inequality in numbers */
+int core_timing_check(const struct core_timing *timing, char *text, size_t cap_bytes);
+
+/* settings.c */
+void core_settings_default(struct core_state *st);
+uint32_t *core_setting_at(struct core_state *st, unsigned setting);
+void core_settings_apply(struct core_state *st, const struct core_set *sets, uint8_t count);
+
 /* effect.c */
 struct core_effect *core_effect_new(struct core_state *st, enum core_effect_kind kind, uint8_t node,
 				    uint16_t volume, uint16_t vm);
@@ -52,6 +60,16 @@ void core_node_over(struct core_state *st, struct core_node *n, enum core_proof 
 uint8_t core_fence_executor(const struct core_state *st, const struct core_volume *v,
 			    const struct core_node *victim);
 void core_node_reconcile(struct core_state *st, struct core_node *n);
+/* True if the VM would be restarted by the cluster alone, which is disarmed. */
+static inline bool core_disarmed_waits(const struct core_state *st, struct core_vm *vm)
+{
+	if (!st->disarmed || vm->job)
+		return false;
+	vm->cause = core_cause(CORE_WHY_DISARMED_NO_START, 0, 0, 0);
+	return true;
+}
+/* Hours must pass, in cluster time, before something of it changes. */
+bool core_node_waits_long(const struct core_state *st, const struct core_node *n);
 
 /* volume.c */
 void core_volume_set(struct core_state *st, struct core_volume *v, uint8_t state,

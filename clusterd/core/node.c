@@ -28,11 +28,80 @@ void core_node_set(struct core_state *st, struct core_node *n, uint8_t state, en
 	n->cause = core_cause(why, node, n1, n2);
 }
 
+/* ---- quarantine: a node that is lost again and again does more harm than good ---------------- */
+
+static bool loss_counts(const struct core_state *st, uint64_t lost_ms)
+{
+	return st->now_ms - lost_ms < (uint64_t)st->quarantine.period_s * 1000;
+}
+
+static unsigned losses_recent(const struct core_state *st, const struct core_node *n)
+{
+	unsigned count = 0;
+	uint8_t i;
+
+	for (i = 0; i < n->losses; i++)
+		count += loss_counts(st, n->lost_ms[i]);
+	return count;
+}
+
+static void loss_note(struct core_state *st, struct core_node *n)
+{
+	if (n->losses == CORE_LOSSES_MAX) {
+		memmove(n->lost_ms, n->lost_ms + 1, sizeof(n->lost_ms) - sizeof(n->lost_ms[0]));
+		n->losses--;
+	}
+	n->lost_ms[n->losses++] = st->now_ms;
+}
+
+/*
+ * Never the last one: another node must be up.  And never many at once (a quarter of the nodes, at
+ * least one): when all of them flap, the fault is not theirs.
+ */
+static bool quarantine_due(const struct core_state *st, const struct core_node *n)
+{
+	unsigned nodes = 0, out = 0;
+	bool other = false;
+	uint8_t id;
+
+	if (!st->quarantine.losses || st->level < CORE_LEVEL_QUARANTINE || CORE_MUTANT(51) ||
+	    losses_recent(st, n) < st->quarantine.losses)
+		return false;
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		nodes += st->nodes[id].state != CORE_NODE_UNUSED;
+		out += st->nodes[id].state == CORE_NODE_QUARANTINED;
+		other |= id != n->id && core_node_up(st, id);
+	}
+	return other && out < (nodes / 4 ? nodes / 4 : 1);
+}
+
+static bool quarantine_over(const struct core_state *st, const struct core_node *n)
+{
+	uint8_t id;
+
+	if (st->now_ms >= n->quarantine_until_ms)
+		return true;
+	for (id = 1; id <= CL_NODES_MAX; id++)
+		if (id != n->id &&
+		    (core_node_ok(st, id) || st->nodes[id].state == CORE_NODE_JOINING ||
+		     st->nodes[id].state == CORE_NODE_SILENT))
+			return false;
+	return true; /* better a node that flaps than none */
+}
+
+bool core_node_waits_long(const struct core_state *st, const struct core_node *n)
+{
+	return n->state != CORE_NODE_UNUSED &&
+	       (n->state == CORE_NODE_QUARANTINED || losses_recent(st, n));
+}
+
 /* Given up: from here on only a proof helps. */
 static void node_lost(struct core_state *st, struct core_node *n, enum core_reason why, uint64_t n1)
 {
 	uint16_t i;
 
+	if (!n->pause)
+		loss_note(st, n); /* a paused node is being worked on: that it goes away is no fault */
 	n->doomed = true;
 	n->seen = false;
 	n->fence_tries = 0;
@@ -58,6 +127,8 @@ void core_node_over(struct core_state *st, struct core_node *n, enum core_proof 
 	n->proof = (uint8_t)proof;
 	if (proof != CORE_PROOF_PR && proof != CORE_PROOF_OPERATOR)
 		n->hold_until_ms = st->now_ms; /* nothing of it runs any more: no hold */
+	else if (n->loose)
+		n->hold_until_ms = st->now_ms + st->timing.takeover_ms;
 	if (CORE_MUTANT(6))
 		n->hold_until_ms = st->now_ms;
 	core_node_set(st, n, CORE_NODE_FENCED, why, n->fence_last, n1, n2);
@@ -78,7 +149,8 @@ static void node_admit(struct core_state *st, struct core_node *n)
 {
 	n->incarnation = st->next_incarnation++;
 	n->pr_key = core_pr_key(st, n->id, n->incarnation);
-	n->doomed = n->reset = n->over = false;
+	n->doomed = n->reset = n->over = n->loose = false;
+	n->quarantine_until_ms = 0;
 	n->fence_tries = 0;
 	n->retry_ms = 0;
 	n->hold_until_ms = 0;
@@ -90,6 +162,23 @@ static uint8_t state_wanted(const struct core_node *n)
 	if (n->pause && n->drain)
 		return n->state == CORE_NODE_PAUSED ? CORE_NODE_PAUSED : CORE_NODE_DRAINING;
 	return n->pause ? CORE_NODE_PAUSED : CORE_NODE_UP;
+}
+
+static void node_silent(struct core_state *st, struct core_node *n)
+{
+	n->hold_until_ms = st->now_ms + st->timing.silent_ms;
+	core_node_set(st, n, CORE_NODE_SILENT, CORE_WHY_DAEMON_GONE, 0, st->timing.silent_ms, 0);
+}
+
+/* corosync does not see it any more. */
+static void node_gone(struct core_state *st, struct core_node *n)
+{
+	if (!st->disarmed) {
+		node_lost(st, n, CORE_WHY_NODE_GONE, 0);
+		return;
+	}
+	n->loose = true;
+	core_node_set(st, n, CORE_NODE_ISOLATED, CORE_WHY_ISOLATED, 0, 0, 0);
 }
 
 void core_node_members(struct core_state *st, core_nodes members, core_nodes alive)
@@ -109,17 +198,18 @@ void core_node_members(struct core_state *st, core_nodes members, core_nodes ali
 		case CORE_NODE_UP:
 		case CORE_NODE_DRAINING:
 		case CORE_NODE_PAUSED:
-			if (st->alive & CORE_NODE_BIT(id)) {
-				n->hold_until_ms = st->now_ms + st->timing.silent_ms;
-				core_node_set(st, n, CORE_NODE_SILENT, CORE_WHY_DAEMON_GONE, 0,
-					      st->timing.silent_ms, 0);
-				break;
-			}
-			node_lost(st, n, CORE_WHY_NODE_GONE, 0);
+			if (st->alive & CORE_NODE_BIT(id))
+				node_silent(st, n);
+			else
+				node_gone(st, n);
 			break;
 		case CORE_NODE_SILENT:
 			if (!(st->alive & CORE_NODE_BIT(id)))
-				node_lost(st, n, CORE_WHY_NODE_GONE, 0);
+				node_gone(st, n);
+			break;
+		case CORE_NODE_ISOLATED:
+			if (st->alive & CORE_NODE_BIT(id))
+				node_silent(st, n);
 			break;
 		}
 	}
@@ -135,6 +225,7 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 	n->seen = true;
 	n->memory_mib = cmd->memory_mib;
 	n->cpus = cmd->cpus;
+	n->level = cmd->level;
 	if (!same) {
 		memcpy(n->boot_id, cmd->uuid, sizeof(n->boot_id));
 		if (n->state != CORE_NODE_NEW && !n->over)
@@ -153,7 +244,9 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 	}
 	if (n->state == CORE_NODE_SILENT)
 		n->hold_until_ms = 0;
-	if (n->state == CORE_NODE_SILENT || n->state == CORE_NODE_JOINING) {
+	n->loose = false;
+	if (n->state == CORE_NODE_SILENT || n->state == CORE_NODE_ISOLATED ||
+	    n->state == CORE_NODE_JOINING) {
 		/* JOINING again: VOL_JOINs that are out are simply asked again. */
 		core_node_set(st, n, CORE_NODE_JOINING, CORE_WHY_HELLO_SAME_BOOT, 0,
 			      n->incarnation, 0);
@@ -255,6 +348,10 @@ static void fence_reconcile(struct core_state *st, struct core_node *n)
 	uint8_t executor = 0;
 	uint16_t i;
 
+	if (st->disarmed && !CORE_MUTANT(52)) {
+		core_node_set(st, n, n->state, CORE_WHY_DISARMED_NO_FENCE, 0, 0, 0);
+		return;
+	}
 	for (i = 0; i < st->volume_count; i++) {
 		struct core_volume *v = &st->volumes[i];
 		struct core_effect *fx;
@@ -290,7 +387,8 @@ static void fence_reconcile(struct core_state *st, struct core_node *n)
 	}
 	if (CORE_MUTANT(1))
 		open = 0, confirmed = 1; /* planted: takes over without waiting for the proof */
-	if (n->state == CORE_NODE_LOST && (open || confirmed))
+	if ((n->state == CORE_NODE_LOST || n->cause.reason == CORE_WHY_DISARMED_NO_FENCE) &&
+	    (open || confirmed))
 		core_node_set(st, n, CORE_NODE_FENCING, CORE_WHY_FENCE_STARTED, 0, n->pr_key, 0);
 	if (open) {
 		if (executor_missing && !core_effect_find(st, CORE_FX_FENCE, 0, CORE_NONE, CORE_NONE))
@@ -410,6 +508,23 @@ static bool taken_over(const struct core_state *st, const struct core_node *n)
 	return true;
 }
 
+/* It is back and holds nothing. */
+static void back_reconcile(struct core_state *st, struct core_node *n)
+{
+	if (n->state != CORE_NODE_QUARANTINED && quarantine_due(st, n))
+		n->quarantine_until_ms = st->now_ms + (uint64_t)st->quarantine.time_s * 1000;
+	if (n->quarantine_until_ms && !quarantine_over(st, n)) {
+		core_node_set(st, n, CORE_NODE_QUARANTINED, CORE_WHY_QUARANTINED, 0, n->losses,
+			      st->quarantine.time_s / 60);
+		return;
+	}
+	if (n->state == CORE_NODE_QUARANTINED) {
+		n->losses = 0;
+		core_node_set(st, n, CORE_NODE_QUARANTINED, CORE_WHY_QUARANTINE_OVER, 0, 0, 0);
+	}
+	node_admit(st, n);
+}
+
 void core_node_reconcile(struct core_state *st, struct core_node *n)
 {
 	core_nodes bit;
@@ -421,7 +536,7 @@ void core_node_reconcile(struct core_state *st, struct core_node *n)
 	    !core_effect_find(st, CORE_FX_NODE_RESET, n->id, CORE_NONE, CORE_NONE))
 		core_effect_new(st, CORE_FX_NODE_RESET, n->id, CORE_NONE, CORE_NONE);
 	if (n->seen && n->over && !n->reset && (st->members & bit)) {
-		node_admit(st, n);
+		back_reconcile(st, n);
 		return;
 	}
 	switch (n->state) {
@@ -430,8 +545,12 @@ void core_node_reconcile(struct core_state *st, struct core_node *n)
 			joining_reconcile(st, n);
 		break;
 	case CORE_NODE_SILENT:
-		if (st->now_ms >= n->hold_until_ms)
+		if (st->now_ms >= n->hold_until_ms && !st->disarmed)
 			node_lost(st, n, CORE_WHY_DAEMON_HOLD_OVER, st->timing.silent_ms);
+		break;
+	case CORE_NODE_ISOLATED:
+		if (!st->disarmed)
+			node_gone(st, n);
 		break;
 	case CORE_NODE_LOST:
 	case CORE_NODE_FENCING:

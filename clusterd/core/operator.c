@@ -27,15 +27,15 @@ static void op_init(struct core_state *st, const struct core_command *cmd, struc
 		REFUSE(ans, EINVAL, "a cluster needs a name, and its first node a name and an id");
 	core_str_copy(st->name, sizeof(st->name), cmd->name);
 	memcpy(st->uuid, cmd->uuid, sizeof(st->uuid));
-	st->timing = cmd->timing;
-	if (!st->timing.freeze_kill_ms)
-		st->timing.freeze_kill_ms = CORE_FREEZE_KILL_MS;
-	if (!st->timing.takeover_ms)
-		st->timing.takeover_ms = CORE_TAKEOVER_MS;
-	if (!st->timing.silent_ms)
-		st->timing.silent_ms = CORE_SILENT_MS;
-	if (!st->timing.retry_ms)
-		st->timing.retry_ms = CORE_RETRY_MS;
+	core_settings_default(st);
+	if (cmd->timing.freeze_kill_ms)
+		st->timing.freeze_kill_ms = cmd->timing.freeze_kill_ms;
+	if (cmd->timing.takeover_ms)
+		st->timing.takeover_ms = cmd->timing.takeover_ms;
+	if (cmd->timing.silent_ms)
+		st->timing.silent_ms = cmd->timing.silent_ms;
+	if (cmd->timing.retry_ms)
+		st->timing.retry_ms = cmd->timing.retry_ms;
 	if (!CORE_TIMING_SAFE(&st->timing)) /* never shorter than safe */
 		st->timing.takeover_ms =
 			st->timing.freeze_kill_ms + CORE_KILL_EXEC_MS + CORE_SKEW_MS;
@@ -47,6 +47,69 @@ static void op_init(struct core_state *st, const struct core_command *cmd, struc
 	core_str_copy(n->vm_address, sizeof(n->vm_address), cmd->vm_address);
 	core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 0, 1, CORE_WHY_CREATED, cmd->node, 0, 0);
 	core_node_set(st, n, CORE_NODE_NEW, CORE_WHY_NODE_ADDED, 0, 0, 0);
+}
+
+static void op_cluster_set(struct core_state *st, const struct core_command *cmd,
+			   struct core_answer *ans)
+{
+	if (core_settings_check(st, cmd->sets, cmd->set_count, ans->text, sizeof(ans->text))) {
+		ans->err = -EINVAL;
+		return;
+	}
+	for (uint8_t i = 0; i < cmd->set_count; i++) {
+		if (core_setting_get(st, cmd->sets[i].setting) == cmd->sets[i].value)
+			continue;
+		core_settings_apply(st, &cmd->sets[i], 1);
+		core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 1, 1, CORE_WHY_SETTING, 0,
+			       cmd->sets[i].setting, cmd->sets[i].value);
+	}
+}
+
+/* ---- maintenance of the cluster ------------------------------------------------------------- */
+
+static void op_disarm(struct core_state *st, const struct core_command *cmd, struct core_answer *ans)
+{
+	if (st->disarmed)
+		REFUSE(ans, EALREADY, "the cluster was disarmed already, by ", st->disarmed_by);
+	st->disarmed = true;
+	st->disarmed_wall_ms = st->wall_ms;
+	core_str_copy(st->disarmed_by, sizeof(st->disarmed_by), cmd->text[0] ? cmd->text : "root");
+	core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 1, 1, CORE_WHY_DISARMED, 0, 0, 0);
+}
+
+static void op_arm(struct core_state *st, struct core_answer *ans)
+{
+	if (!st->disarmed)
+		REFUSE(ans, EALREADY, "the cluster is armed already");
+	st->disarmed = false;
+	st->disarmed_wall_ms = 0;
+	memset(st->disarmed_by, 0, sizeof(st->disarmed_by));
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].state == CORE_NODE_SILENT)
+			st->nodes[id].hold_until_ms = st->now_ms + st->timing.silent_ms;
+	core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 1, 1, CORE_WHY_ARMED, 0, 0, 0);
+}
+
+static void op_level(struct core_state *st, struct core_answer *ans)
+{
+	const struct core_node *oldest = NULL;
+	char number[24];
+	struct core_text t;
+
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].state != CORE_NODE_UNUSED &&
+		    (!oldest || st->nodes[id].level < oldest->level))
+			oldest = &st->nodes[id];
+	core_text_init(&t, number, sizeof(number));
+	core_text_u64(&t, oldest ? oldest->level : 0);
+	if (!oldest || oldest->level <= st->level)
+		REFUSE(ans, EALREADY, "the functional level is as high as all nodes know: node ",
+		       oldest ? oldest->name : "?",
+		       oldest && !oldest->level ? " has not reported yet" : " knows no newer than ",
+		       oldest && !oldest->level ? "" : number);
+	core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 1, 1, CORE_WHY_LEVEL_RAISED, 0, st->level,
+		       oldest->level);
+	st->level = oldest->level;
 }
 
 static void op_node_add(struct core_state *st, const struct core_command *cmd,
@@ -108,6 +171,8 @@ static void op_node_resume(struct core_state *st, struct core_node *n,
 			   const struct core_command *cmd, struct core_answer *ans)
 {
 	n->pause = n->drain = false;
+	n->losses = 0;
+	n->quarantine_until_ms = 0;
 	core_job_end(st, &n->job, false, "the node was resumed");
 	if (core_node_ok(st, n->id))
 		core_node_set(st, n, CORE_NODE_UP, CORE_WHY_RESUMED, 0, 0, 0);
@@ -452,6 +517,18 @@ void core_operator(struct core_state *st, const struct core_command *cmd,
 	switch (cmd->kind) {
 	case CORE_CMD_INIT:
 		op_init(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_CLUSTER_SET:
+		op_cluster_set(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_CLUSTER_DISARM:
+		op_disarm(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_CLUSTER_ARM:
+		op_arm(st, ret_answer);
+		break;
+	case CORE_CMD_CLUSTER_LEVEL:
+		op_level(st, ret_answer);
 		break;
 	case CORE_CMD_NODE_ADD:
 		op_node_add(st, cmd, ret_answer);

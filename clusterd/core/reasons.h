@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Why things changed: CORE_WHY(name, text).  In the text %n is the node concerned, %1 and %2 are the record's
- * numbers.  Included several times with different definitions of CORE_WHY.  Append only: the
+ * numbers, %s the name of setting number 1.  Included several times with different definitions of CORE_WHY.  Append only: the
  * numbers are in snapshots.
  */
 #ifndef CORE_WHY
@@ -93,3 +93,12 @@ CORE_WHY(RESTORE_FAILED, "restoring on node %n failed with error %1; it never ra
 CORE_WHY(SAVE_DROPPED, "the saved image may have been used: it is dropped, the VM boots afresh")
 CORE_WHY(FAILBACK, "it goes home to node %n")
 CORE_WHY(DRAIN_NO_TARGET, "node %n is draining, but no other node can take it")
+CORE_WHY(SETTING, "an operator set %s to %2")
+CORE_WHY(QUARANTINED, "lost %1 times within the quarantine period: it stays out for %2 minutes or until `node resume`")
+CORE_WHY(QUARANTINE_OVER, "its quarantine is over")
+CORE_WHY(ISOLATED, "corosync lost it while the cluster is disarmed: it is left alone, what it runs may run on")
+CORE_WHY(DISARMED, "an operator disarmed the cluster: nobody is fenced, nothing restarts by itself")
+CORE_WHY(ARMED, "an operator armed the cluster again")
+CORE_WHY(DISARMED_NO_FENCE, "lost, and not fenced because the cluster is disarmed: `clusterctl cluster arm`")
+CORE_WHY(DISARMED_NO_START, "not restarted because the cluster is disarmed: `clusterctl cluster arm`, or `vm start`")
+CORE_WHY(LEVEL_RAISED, "the functional level was raised from %1 to %2")

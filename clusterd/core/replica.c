@@ -224,13 +224,14 @@ static void drive_ticks(struct replica *r)
 {
 	struct core_command *cmd;
 
-	if (r->tick_base_seq < r->st.tick_seq || !core_timer_armed(&r->st) || !r->tick_armed) {
-		r->tick_armed = core_timer_armed(&r->st);
+	if (r->tick_base_seq < r->st.tick_seq || r->tick_base_seq < r->st.fast_seq ||
+	    !r->st.tick_ms || !r->tick_armed) {
+		r->tick_armed = r->st.tick_ms != 0;
 		r->tick_base_ms = r->now_ms;
 		r->tick_base_seq = r->st.applied_seq;
 		return;
 	}
-	if (!lowest(r) || r->tick_cookie || r->now_ms - r->tick_base_ms < CORE_TICK_MS)
+	if (!lowest(r) || r->tick_cookie || r->now_ms - r->tick_base_ms < r->st.tick_ms)
 		return;
 	cmd = fresh(r);
 	cmd->kind = CORE_CMD_TICK;
@@ -278,6 +279,7 @@ void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *s
 	memcpy(cmd->uuid, r->boot_id, sizeof(cmd->uuid));
 	cmd->memory_mib = memory_mib;
 	cmd->cpus = cpus;
+	cmd->level = CORE_LEVEL;
 	cmd->seen_seq = r->hello_seq;
 	cmd->wall_ms = r->wall_ms;
 	cmd->report_count = count;

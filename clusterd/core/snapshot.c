@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define SNAPSHOT_MAGIC	 0x53434648u /* "HFCS" */
-#define SNAPSHOT_VERSION 2u
+#define SNAPSHOT_VERSION 3u
 
 /* A number that indexes something: out of range makes the snapshot bad. */
 static void code_limit8(struct coder *c, uint8_t *v, uint8_t max)
@@ -41,7 +41,9 @@ static void code_cause(struct coder *c, struct core_cause *cause)
 
 static void code_the_node(struct coder *c, struct core_node *n)
 {
-	code_limit8(c, &n->state, CORE_NODE_DOWN);
+	uint8_t i;
+
+	code_limit8(c, &n->state, CORE_NODE_QUARANTINED);
 	if (n->state == CORE_NODE_UNUSED)
 		return;
 	code_limit8(c, &n->id, CL_NODES_MAX);
@@ -53,6 +55,9 @@ static void code_the_node(struct coder *c, struct core_node *n)
 	code_bool(c, &n->doomed);
 	code_bool(c, &n->reset);
 	code_bool(c, &n->over);
+	code_bool(c, &n->loose);
+	code_u8(c, &n->level);
+	code_limit8(c, &n->losses, CORE_LOSSES_MAX);
 	code_u8(c, &n->proof);
 	code_u8(c, &n->fence_tries);
 	code_limit8(c, &n->fence_last, CL_NODES_MAX);
@@ -70,6 +75,9 @@ static void code_the_node(struct coder *c, struct core_node *n)
 	code_u64(c, &n->since_ms);
 	code_u64(c, &n->hold_until_ms);
 	code_u64(c, &n->retry_ms);
+	code_u64(c, &n->quarantine_until_ms);
+	for (i = 0; i < n->losses; i++)
+		code_u64(c, &n->lost_ms[i]);
 }
 
 static void code_volume(struct coder *c, struct core_volume *v)
@@ -227,6 +235,7 @@ static void code_state(struct coder *c, struct core_state *st)
 	code_u64(c, &st->applied_seq);
 	code_u64(c, &st->now_ms);
 	code_u64(c, &st->tick_seq);
+	code_u64(c, &st->fast_seq);
 	code_u64(c, &st->wall_ms);
 	CODE_STR(c, st->name);
 	code_bytes(c, st->uuid, sizeof(st->uuid));
@@ -235,10 +244,11 @@ static void code_state(struct coder *c, struct core_state *st)
 	code_u64(c, &st->next_effect);
 	code_u16(c, &st->members);
 	code_u16(c, &st->alive);
-	code_u32(c, &st->timing.freeze_kill_ms);
-	code_u32(c, &st->timing.takeover_ms);
-	code_u32(c, &st->timing.silent_ms);
-	code_u32(c, &st->timing.retry_ms);
+	code_bool(c, &st->disarmed);
+	code_u64(c, &st->disarmed_wall_ms);
+	CODE_STR(c, st->disarmed_by);
+	for (i = 0; i < core_setting_count(); i++)
+		code_u32(c, core_setting_at(st, i));
 	for (i = 1; i <= CL_NODES_MAX; i++)
 		code_the_node(c, &st->nodes[i]);
 	code_limit16(c, &st->volume_count, CORE_VOLUMES_MAX);
@@ -318,5 +328,6 @@ int core_snapshot_decode(struct core_state *st, const void *data, size_t len_byt
 	code_state(&c, st);
 	if (cl_reader_done(&r) || !state_sound(st))
 		return -EBADMSG;
+	st->tick_ms = core_timer_ms(st);
 	return 0;
 }

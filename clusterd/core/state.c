@@ -163,7 +163,7 @@ const char *core_node_state_name(uint8_t state)
 {
 	static const char *const names[] = { "unused", "new",	 "joining", "up",	"draining",
 					     "paused", "silent", "lost",    "fencing", "fenced",
-					     "down" };
+					     "down", "isolated", "quarantined" };
 
 	return NAME_OF(names, state);
 }
@@ -212,6 +212,7 @@ const char *core_command_name(uint8_t kind)
 		"none",	      "init",	    "node-add",	 "node-pause",	 "node-resume",
 		"node-confirm-dead", "volume-add", "volume-move", "vm-create",
 		"vm-start",   "vm-stop",    "vm-delete", "vm-migrate",	 "vm-cancel",
+		"cluster-set", "cluster-disarm", "cluster-arm", "cluster-level",
 	};
 	static const char *const daemons[] = { "members", "hello",	 "vote",     "tick",
 					       "result",  "vm-exit", "key-lost", "csvd-lost" };

@@ -50,7 +50,11 @@
 #define CORE_UNHEARD_MS	    10000u /* a member that is silent so long is not one: its lease is over, too */
 #define CORE_SILENT_MS	    60000u
 #define CORE_RETRY_MS	    2000u
-#define CORE_TICK_MS	    500u   /* a TICK is proposed so often while one is wanted */
+#define CORE_TICK_MS	    500u   /* a TICK is proposed so often while something is near */
+#define CORE_TICK_SLOW_MS   60000u /* ... and while what is waited for is hours away */
+#define CORE_QUARANTINE_LOSSES	 3u
+#define CORE_QUARANTINE_PERIOD_S 3600u
+#define CORE_QUARANTINE_S	 7200u
 #define CORE_STABLE_MS	    60000u /* a VM that ran so long has forgotten its failures */
 #define CORE_VM_TRIES	    3u
 #define CORE_RESTORE_TRIES  3u

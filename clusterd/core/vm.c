@@ -192,6 +192,8 @@ static void start_reconcile(struct core_state *st, uint16_t index)
 		}
 		return;
 	}
+	if (core_disarmed_waits(st, vm))
+		return;
 	if (st->now_ms < vm->hold_until_ms) {
 		core_vm_why(vm, CORE_WHY_VM_WAIT_HOLD, vm->node, vm->hold_until_ms - st->now_ms);
 		return;

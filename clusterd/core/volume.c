@@ -347,7 +347,7 @@ static void join_reconcile(struct core_state *st, uint16_t index)
 		struct core_effect *fx;
 		uint8_t executor;
 
-		if (!(v->stale & bit) || n->doomed || !(v->failed & bit) ||
+		if (st->disarmed || !(v->stale & bit) || n->doomed || !(v->failed & bit) ||
 		    st->now_ms < v->retry_ms ||
 		    core_effect_find(st, CORE_FX_FENCE, 0, index, CORE_NONE))
 			continue;

@@ -49,6 +49,9 @@ static void add_cause(struct core_text *t, const struct core_state *st,
 		s++;
 		if (*s == 'n')
 			add_node(t, st, cause->node);
+		else if (*s == 's')
+			core_text_add(t, cause->n1 < core_setting_count() ?
+						 core_settings[cause->n1].name : "a setting");
 		else
 			add_number(t, *s == '1' ? cause->n1 : cause->n2);
 	}

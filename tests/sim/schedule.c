@@ -368,8 +368,10 @@ void sim_check(void)
 	for (id = 1; id <= sim.count; id++) {
 		struct core_command *cmd = command(CORE_CMD_NODE_RESUME);
 
-		if (!sim.nodes[id].daemon || sim.nodes[1].r->st.nodes[id].state == CORE_NODE_UP ||
-		    !sim.nodes[1].r->st.nodes[id].pause)
+		const struct core_node *n = &sim.nodes[1].r->st.nodes[id];
+
+		if (!sim.nodes[id].daemon || n->state == CORE_NODE_UP ||
+		    (!n->pause && n->state != CORE_NODE_QUARANTINED))
 			continue;
 		name_of(cmd->name, 'n', id);
 		command_send(cmd, 7);

@@ -47,6 +47,7 @@ static inline void flow_hello(uint8_t node, uint8_t boot)
 	cmd->node = node;
 	cmd->uuid[0] = boot;
 	cmd->memory_mib = 4096;
+	cmd->level = CORE_LEVEL;
 	cmd->seen_seq = st.applied_seq;
 	flow_apply(cmd);
 }
