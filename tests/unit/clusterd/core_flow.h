@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clusterd/core/core.h"
+#include "clusterd/core/timing.h"
 
 static struct core_state st;
 static struct core_answer ans;
@@ -117,6 +118,11 @@ static inline void flow_cluster(void)
 	flow_members(7, 7);
 	for (uint8_t id = 1; id <= 3; id++)
 		flow_hello(id, id);
+	for (uint8_t id = 2; id <= 3; id++) {
+		cmd = flow_cmd(CORE_CMD_VOTE, "");
+		cmd->node = id;
+		flow_apply(cmd);
+	}
 	cmd = flow_cmd(CORE_CMD_VOLUME_ADD, "data");
 	strcpy(cmd->lun, "naa.1");
 	flow_apply(cmd);
