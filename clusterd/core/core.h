@@ -139,6 +139,7 @@ struct core_node {
 	uint64_t hold_until_ms;	 /* FENCED: its VMs start elsewhere not before; SILENT: end of the hold */
 	uint64_t retry_ms;
 	uint64_t quarantine_until_ms;
+	uint32_t takeover_ms; /* the longest takeover_ms that it may go by: it is cut off, or has not heard */
 	uint64_t lost_ms[CORE_LOSSES_MAX]; /* when it was lost, unpaused; oldest first */
 };
 
@@ -405,6 +406,7 @@ struct core_state {
 	uint64_t applied_seq;
 	uint64_t now_ms; /* cluster time: the sum of TICKs */
 	uint64_t tick_seq; /* entry of the last TICK */
+	uint64_t timing_seq; /* entry that changed takeover_ms last */
 	uint64_t fast_seq; /* entry since which TICKs come fast; one that was measured before is void */
 	uint32_t tick_ms;  /* pace of TICKs: 0, CORE_TICK_MS or CORE_TICK_SLOW_MS; not in snapshots */
 	uint64_t wall_ms; /* of the last entry, for people */

@@ -68,6 +68,8 @@ static inline bool core_disarmed_waits(const struct core_state *st, struct core_
 	vm->cause = core_cause(CORE_WHY_DISARMED_NO_START, 0, 0, 0);
 	return true;
 }
+/* After takeover_ms was set: nodes may still go by what it was. */
+void core_node_timing_changed(struct core_state *st, uint32_t before_ms);
 /* Hours must pass, in cluster time, before something of it changes. */
 bool core_node_waits_long(const struct core_state *st, const struct core_node *n);
 

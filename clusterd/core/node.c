@@ -95,6 +95,25 @@ bool core_node_waits_long(const struct core_state *st, const struct core_node *n
 	       (n->state == CORE_NODE_QUARANTINED || losses_recent(st, n));
 }
 
+/* What was shortened counts only when the node has said that it goes by it. */
+static uint64_t takeover_ms(const struct core_state *st, const struct core_node *n)
+{
+	return n->takeover_ms > st->timing.takeover_ms && !CORE_MUTANT(54) ? n->takeover_ms :
+									     st->timing.takeover_ms;
+}
+
+void core_node_timing_changed(struct core_state *st, uint32_t before_ms)
+{
+	uint8_t id;
+
+	if (st->timing.takeover_ms == before_ms)
+		return;
+	st->timing_seq = st->applied_seq;
+	for (id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].takeover_ms < before_ms)
+			st->nodes[id].takeover_ms = before_ms;
+}
+
 /* Given up: from here on only a proof helps. */
 static void node_lost(struct core_state *st, struct core_node *n, enum core_reason why, uint64_t n1)
 {
@@ -106,7 +125,7 @@ static void node_lost(struct core_state *st, struct core_node *n, enum core_reas
 	n->seen = false;
 	n->fence_tries = 0;
 	n->retry_ms = 0;
-	n->hold_until_ms = st->now_ms + st->timing.takeover_ms;
+	n->hold_until_ms = st->now_ms + takeover_ms(st, n);
 	core_node_set(st, n, CORE_NODE_LOST, why, 0, n1, 0);
 	for (i = 0; i < st->volume_count; i++)
 		st->volumes[i].fenced &= (core_nodes)~CORE_NODE_BIT(n->id);
@@ -128,7 +147,7 @@ void core_node_over(struct core_state *st, struct core_node *n, enum core_proof 
 	if (proof != CORE_PROOF_PR && proof != CORE_PROOF_OPERATOR)
 		n->hold_until_ms = st->now_ms; /* nothing of it runs any more: no hold */
 	else if (n->loose)
-		n->hold_until_ms = st->now_ms + st->timing.takeover_ms;
+		n->hold_until_ms = st->now_ms + takeover_ms(st, n);
 	if (CORE_MUTANT(6))
 		n->hold_until_ms = st->now_ms;
 	core_node_set(st, n, CORE_NODE_FENCED, why, n->fence_last, n1, n2);
@@ -226,6 +245,8 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 	n->memory_mib = cmd->memory_mib;
 	n->cpus = cmd->cpus;
 	n->level = cmd->level;
+	if (cmd->seen_seq >= st->timing_seq && n->takeover_ms != st->timing.takeover_ms)
+		n->takeover_ms = st->timing.takeover_ms;
 	if (!same) {
 		memcpy(n->boot_id, cmd->uuid, sizeof(n->boot_id));
 		if (n->state != CORE_NODE_NEW && !n->over)

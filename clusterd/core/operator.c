@@ -52,6 +52,8 @@ static void op_init(struct core_state *st, const struct core_command *cmd, struc
 static void op_cluster_set(struct core_state *st, const struct core_command *cmd,
 			   struct core_answer *ans)
 {
+	uint32_t takeover_ms = st->timing.takeover_ms;
+
 	if (core_settings_check(st, cmd->sets, cmd->set_count, ans->text, sizeof(ans->text))) {
 		ans->err = -EINVAL;
 		return;
@@ -63,6 +65,7 @@ static void op_cluster_set(struct core_state *st, const struct core_command *cmd
 		core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 1, 1, CORE_WHY_SETTING, 0,
 			       cmd->sets[i].setting, cmd->sets[i].value);
 	}
+	core_node_timing_changed(st, takeover_ms);
 }
 
 /* ---- maintenance of the cluster ------------------------------------------------------------- */

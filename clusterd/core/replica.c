@@ -244,6 +244,9 @@ static void drive_hello(struct replica *r)
 {
 	if (!r->st.nodes[r->self].seen && !r->hello_cookie)
 		r->hello_done = false;
+	/* The others wait to hear that this node goes by the new deadline. */
+	if (r->hello_done && r->hello_seq < r->st.timing_seq && !r->hello_cookie)
+		r->hello_done = r->hello_have = r->hello_asked = false;
 	if (r->hello_done || r->hello_cookie || r->st.nodes[r->self].state == CORE_NODE_UNUSED ||
 	    !(r->st.members & CORE_NODE_BIT(r->self)))
 		return;

@@ -76,6 +76,7 @@ static void code_the_node(struct coder *c, struct core_node *n)
 	code_u64(c, &n->hold_until_ms);
 	code_u64(c, &n->retry_ms);
 	code_u64(c, &n->quarantine_until_ms);
+	code_u32(c, &n->takeover_ms);
 	for (i = 0; i < n->losses; i++)
 		code_u64(c, &n->lost_ms[i]);
 }
@@ -235,6 +236,7 @@ static void code_state(struct coder *c, struct core_state *st)
 	code_u64(c, &st->applied_seq);
 	code_u64(c, &st->now_ms);
 	code_u64(c, &st->tick_seq);
+	code_u64(c, &st->timing_seq);
 	code_u64(c, &st->fast_seq);
 	code_u64(c, &st->wall_ms);
 	CODE_STR(c, st->name);

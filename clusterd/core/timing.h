@@ -48,6 +48,7 @@
 #define CORE_LEASE_STOP_MS  2000u  /* from the lease's end until the vmm's last instruction, at most */
 #define CORE_BEAT_MS	    1000u
 #define CORE_UNHEARD_MS	    10000u /* a member that is silent so long is not one: its lease is over, too */
+#define CORE_FENCE_TRY_MS   60000u /* one PREEMPT AND ABORT on one LUN: scsi3pr's own time-out */
 #define CORE_SILENT_MS	    60000u
 #define CORE_RETRY_MS	    2000u
 #define CORE_TICK_MS	    500u   /* a TICK is proposed so often while something is near */
@@ -65,5 +66,8 @@
 
 /* takeover_ms as CORE_TIMING_SAFE() wants it leaves more than a few beats. */
 #define CORE_LEASE_MS(t) ((uint64_t)(t)->takeover_ms - CORE_LEASE_STOP_MS)
+
+/* What takeover_ms must be at least, so that nothing freezes while corosync makes up its mind. */
+#define CORE_TAKEOVER_FOR(detect_ms) ((detect_ms) + 2 * CORE_BEAT_MS + CORE_LEASE_STOP_MS)
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "clusterd/core/model.h"
 #include "clusterd/core/timing.h"
 #include "tests/unit/unit.h"
 
@@ -282,7 +283,47 @@ static void slow_time_shortens_nothing(void)
 	CU_ASSERT_EQUAL(st.now_ms, now + 500);
 }
 
-UNIT_MAIN("core cluster", { "settings", settings },
+/* A node that is cut off may not know of a shorter deadline: what it may go by counts. */
+static void shorter_hold_waits_for_the_node(void)
+{
+	flow_cluster();
+	CU_ASSERT_EQUAL(set("takeover-ms", 60000), 0);
+	for (uint8_t id = 1; id <= 3; id++)
+		flow_hello(id, id);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(set("takeover-ms", 12000), 0);
+	flow_members(6, 6);
+	CU_ASSERT_EQUAL(st.nodes[1].hold_until_ms - st.now_ms, 60000);
+	flow_hello(2, 2);
+	flow_members(4, 4);
+	CU_ASSERT_EQUAL(st.nodes[2].hold_until_ms - st.now_ms, 12000);
+}
+
+static void model(void)
+{
+	static struct core_timing_model m;
+	struct core_totem totem = { .known = true, .token_ms = 3000, .consensus_ms = 3600 };
+	struct core_pace pace;
+
+	flow_cluster();
+	core_pace_read(&st, &pace);
+	core_timing_model(&st.timing, &totem, &pace, &m);
+	CU_ASSERT_EQUAL(m.detect_ms, 6600);
+	CU_ASSERT_EQUAL(m.restart_ms, 6600 + CORE_TAKEOVER_MS + CORE_TICK_MS);
+	CU_ASSERT_EQUAL(m.restart_worst_ms, 6600 + CORE_FENCE_TRY_MS + 3000);
+	CU_ASSERT_EQUAL(m.rule_count, 3);
+	for (unsigned i = 0; i < m.rule_count; i++)
+		CU_ASSERT_TRUE(m.rules[i].holds);
+	totem.token_ms = 8000;
+	totem.consensus_ms = 9600;
+	core_timing_model(&st.timing, &totem, &pace, &m);
+	CU_ASSERT_FALSE(m.rules[2].holds);
+	CU_ASSERT_FALSE(m.rules[2].safety);
+	CU_ASSERT_EQUAL(m.rules[2].sum_ms, 19600);
+	CU_ASSERT_EQUAL(CORE_TAKEOVER_FOR(17600u), 21600);
+}
+
+UNIT_MAIN("core cluster", { "shorter hold", shorter_hold_waits_for_the_node }, { "model", model }, { "settings", settings },
 	  { "quarantine after three losses", quarantine_after_three_losses },
 	  { "quarantine ends by itself", quarantine_ends_by_itself },
 	  { "quarantine has limits", quarantine_has_limits },
