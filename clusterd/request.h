@@ -16,6 +16,22 @@ void cd_request_propose(struct cd *cd, struct cd_ipc_call *call, const struct co
 /* ---- request_vm_jansson.c ---- */
 void cd_request_vm_create(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 
+/* ---- request_cluster_jansson.c ---- */
+/* Settings by name into cmd; 0 or -EINVAL with one line, and the member that is wrong. */
+int cd_settings_read(const json_t *sets, struct core_command *cmd, const char **ret_key, char *error,
+		     size_t cap_bytes);
+json_t *cd_settings_json(const struct core_state *st);
+void cd_request_cluster_set(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+void cd_request_cluster_disarm(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+void cd_request_cluster_arm(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+void cd_request_cluster_level(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+
+/* ---- request_plan_jansson.c ---- */
+/* Answers with what cmd (borrowed) would lead to. */
+void cd_request_plan(struct cd *cd, struct cd_ipc_call *call, const struct core_command *cmd);
+void cd_request_node_fail(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+void cd_request_timing(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+
 /* ---- request_wait_jansson.c ---- */
 void cd_request_job(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_request_events(struct cd *cd, struct cd_ipc_call *call, const json_t *request);

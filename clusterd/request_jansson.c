@@ -143,7 +143,10 @@ static void simple(struct cd *cd, struct cd_ipc_call *call, const json_t *reques
 	cmd->method = strcmp(method, "live") == 0  ? CORE_METHOD_LIVE :
 		      strcmp(method, "quick") == 0 ? CORE_METHOD_QUICK :
 						     CORE_METHOD_AUTO;
-	cd_request_propose(cd, call, cmd);
+	if (json_is_true(json_object_get(request, "plan")))
+		cd_request_plan(cd, call, cmd);
+	else
+		cd_request_propose(cd, call, cmd);
 	free(cmd);
 }
 
@@ -321,6 +324,12 @@ static const struct {
 	{ "cluster-join", cd_cluster_join, true },
 	{ "luns", do_luns, true },
 	{ "cluster-token", cd_cluster_token, false },
+	{ "cluster-set", cd_request_cluster_set, false },
+	{ "cluster-disarm", cd_request_cluster_disarm, false },
+	{ "cluster-arm", cd_request_cluster_arm, false },
+	{ "cluster-level", cd_request_cluster_level, false },
+	{ "timing", cd_request_timing, false },
+	{ "node-fail", cd_request_node_fail, false },
 	{ "node-pause", do_node_pause, false },
 	{ "node-resume", do_node_resume, false },
 	{ "node-confirm-dead", do_node_confirm, false },

@@ -4,6 +4,7 @@
  * that do not fit a JSON reader's double, as keys, are hex strings.
  */
 #include "clusterd/daemon.h"
+#include "clusterd/request.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +59,7 @@ json_t *cd_view_node(struct cd *cd, uint8_t id)
 	const struct core_node *n = &st->nodes[id];
 	uint64_t since = st->now_ms >= n->since_ms ? st->now_ms - n->since_ms : 0;
 
-	return json_pack("{s:i s:s s:s s:s s:b s:b s:I s:o s:s s:I s:I s:i s:o s:I s:b s:b s:b}",
+	return json_pack("{s:i s:s s:s s:s s:b s:b s:I s:o s:s s:I s:I s:i s:o s:I s:b s:b s:b s:i s:i}",
 			 "id", id, "name", n->name, "address", n->address, "state",
 			 core_node_state_name(n->state), "self", id == cd->self.id, "voter",
 			 n->voter, "incarnation", (json_int_t)n->incarnation, "pr_key",
@@ -67,7 +68,8 @@ json_t *cd_view_node(struct cd *cd, uint8_t id)
 			 (json_int_t)core_node_used_mib(st, id), "cpus", n->cpus, "reason",
 			 cause_text(st, &n->cause), "since_ms",
 			 (json_int_t)since, "pause", n->pause, "drain", n->drain, "corosync",
-			 (st->alive & CORE_NODE_BIT(id)) != 0);
+			 (st->alive & CORE_NODE_BIT(id)) != 0, "level", (int)n->level, "losses",
+			 (int)n->losses);
 }
 
 /* What csvd of this node says of the volume, or null. */
@@ -196,6 +198,7 @@ json_t *cd_view_status(struct cd *cd)
 	json_t *nodes = json_array(), *volumes = json_array(), *vms = json_array();
 	json_t *jobs = json_array();
 	char uuid[CD_UUID_TEXT];
+	json_t *status;
 
 	if (!st)
 		return json_pack("{s:b s:s s:o s:o s:o s:o}", "ok", 1, "state", "not-in-cluster",
@@ -213,7 +216,7 @@ json_t *cd_view_status(struct cd *cd)
 		if (st->jobs[i].state == CORE_JOB_RUNNING)
 			json_array_append_new(jobs, cd_view_job(cd, &st->jobs[i]));
 	cd_uuid_text(cd->self.uuid, uuid);
-	return json_pack("{s:b s:s s:s s:s s:i s:s s:b s:{s:i s:i s:i} s:{s:I s:I s:I} s:b s:s s:o "
+	status = json_pack("{s:b s:s s:s s:s s:i s:s s:b s:{s:i s:i s:i} s:{s:I s:I s:I} s:b s:s s:o "
 			 "s:o s:o s:o}",
 			 "ok", 1, "cluster", cd->self.cluster, "uuid", uuid, "node", cd->self.name,
 			 "node_id", (int)cd->self.id, "state",
@@ -225,4 +228,12 @@ json_t *cd_view_status(struct cd *cd)
 			 (json_int_t)cd->replica->log.commit.seq, "frozen", cd->replica->frozen,
 			 "trouble", cd->trouble, "nodes", nodes, "volumes", volumes, "vms", vms,
 			 "jobs", jobs);
+	json_object_set_new(status, "level", json_integer(st->level));
+	json_object_set_new(status, "level_here", json_integer(CORE_LEVEL));
+	json_object_set_new(status, "disarmed",
+			    st->disarmed ? json_pack("{s:s s:I}", "by", st->disarmed_by, "ts_ms",
+						     (json_int_t)st->disarmed_wall_ms) :
+					   json_null());
+	json_object_set_new(status, "settings", cd_settings_json(st));
+	return status;
 }

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "clusterd/core/core.h"
 #include "clusterd/ctl/parse.h"
 
 /* Exit codes, in clusterctl(8). */
@@ -23,12 +24,13 @@ enum ctl_exit {
 
 /* The command line.  Strings are borrowed from argv. */
 struct ctl {
-	bool json, no_wait, force, drain, failback, live, quick, follow, tty;
+	bool json, no_wait, force, drain, failback, live, quick, follow, tty, plan, raise;
 	long timeout_s;
 	const char *address, *token, *name, *lun, *memory, *cpus, *kernel, *initrd, *append, *to;
 	const char *token_ms, *since;
 	const char *disks[CTL_DISKS_MAX], *nets[CTL_NETS_MAX];
 	unsigned n_disks, n_nets;
+	const char *sets[CORE_SETS_MAX]; /* by setting; NULL: not named */
 	const char *argv[4]; /* after the command's words */
 	int argc;
 	struct cd_ipc_client *client;
@@ -78,8 +80,20 @@ int ctl_vm_list(struct ctl *ctl);
 int ctl_vm_show(struct ctl *ctl);
 int ctl_vm_console(struct ctl *ctl);
 int ctl_vm_delete(struct ctl *ctl);
+int ctl_node_fail(struct ctl *ctl);
 int ctl_events(struct ctl *ctl);
 int ctl_why(struct ctl *ctl);
+
+/* ---- cluster.c ---- */
+int ctl_cluster_set(struct ctl *ctl);
+int ctl_cluster_disarm(struct ctl *ctl);
+int ctl_cluster_arm(struct ctl *ctl);
+int ctl_cluster_level(struct ctl *ctl);
+int ctl_timing(struct ctl *ctl);
+
+/* ---- plan.c ---- */
+/* Asks what the request (taken over) would lead to, and shows it.  CTL_FAILED: it would not be done. */
+int ctl_plan(struct ctl *ctl, json_t *request);
 
 /* ---- show.c ---- */
 void ctl_show_status(const json_t *status);

@@ -33,6 +33,9 @@ enum {
 	O_METHOD = 1 << 13, /* --live --quick */
 	O_FOLLOW = 1 << 14,
 	O_SINCE = 1 << 15,
+	O_PLAN = 1 << 16,
+	O_RAISE = 1 << 17,
+	O_SET = 1 << 18, /* --SETTING VALUE, by clusterd/core/settings.h */
 	O_ALWAYS = O_JSON | O_NOWAIT | O_TIMEOUT,
 };
 
@@ -49,28 +52,34 @@ static const struct command {
 	{ "cluster", "join", ctl_cluster_join, 1, O_TOKEN | O_ADDRESS,
 	  "cluster join ADDRESS --token T [--address OWN]" },
 	{ "cluster", "status", ctl_cluster_status, 0, 0, "cluster status" },
+	{ "cluster", "set", ctl_cluster_set, 0, O_SET, "cluster set [--SETTING VALUE]..." },
+	{ "cluster", "disarm", ctl_cluster_disarm, 0, 0, "cluster disarm" },
+	{ "cluster", "arm", ctl_cluster_arm, 0, 0, "cluster arm" },
+	{ "cluster", "level", ctl_cluster_level, 0, O_RAISE, "cluster level [--raise]" },
 	{ "node", "list", ctl_node_list, 0, 0, "node list" },
-	{ "node", "pause", ctl_node_pause, 1, O_DRAIN, "node pause NODE [--drain]" },
+	{ "node", "pause", ctl_node_pause, 1, O_DRAIN | O_PLAN, "node pause NODE [--drain] [--plan]" },
 	{ "node", "resume", ctl_node_resume, 1, O_FAILBACK, "node resume NODE [--failback]" },
 	{ "node", "confirm-dead", ctl_node_confirm_dead, 1, 0, "node confirm-dead NODE" },
+	{ "node", "fail", ctl_node_fail, 1, O_PLAN, "node fail NODE --plan" },
 	{ "lun", "list", ctl_lun_list, 0, 0, "lun list" },
 	{ "volume", "add", ctl_volume_add, 1, O_LUN | O_FORCE, "volume add NAME --lun ID [--force]" },
 	{ "volume", "list", ctl_volume_list, 0, 0, "volume list" },
-	{ "volume", "move", ctl_volume_move, 2, 0, "volume move NAME NODE" },
+	{ "volume", "move", ctl_volume_move, 2, O_PLAN, "volume move NAME NODE [--plan]" },
 	{ "vm", "create", ctl_vm_create, 1, O_VM,
 	  "vm create NAME --kernel K [--initrd I] [--append S] [--memory 256M] [--cpus 1]"
 	  " [--disk VOLUME/PATH[,size=1G]]... [--net SWITCH[,mac=M]]..." },
 	{ "vm", "start", ctl_vm_start, 1, O_TO, "vm start NAME [--to NODE]" },
 	{ "vm", "stop", ctl_vm_stop, 1, O_FORCE, "vm stop NAME [--force]" },
-	{ "vm", "migrate", ctl_vm_migrate, 1, O_TO | O_METHOD,
-	  "vm migrate NAME [--to NODE] [--live|--quick]" },
+	{ "vm", "migrate", ctl_vm_migrate, 1, O_TO | O_METHOD | O_PLAN,
+	  "vm migrate NAME [--to NODE] [--live|--quick] [--plan]" },
 	{ "vm", "cancel", ctl_vm_cancel, 1, 0, "vm cancel NAME" },
 	{ "vm", "list", ctl_vm_list, 0, 0, "vm list" },
 	{ "vm", "show", ctl_vm_show, 1, 0, "vm show NAME" },
 	{ "vm", "console", ctl_vm_console, 1, 0, "vm console NAME" },
-	{ "vm", "delete", ctl_vm_delete, 1, 0, "vm delete NAME" },
+	{ "vm", "delete", ctl_vm_delete, 1, O_PLAN, "vm delete NAME [--plan]" },
 	{ "events", NULL, ctl_events, 0, O_FOLLOW | O_SINCE, "events [--follow] [--since ID]" },
 	{ "why", NULL, ctl_why, 2, 0, "why vm|volume|node NAME" },
+	{ "timing", NULL, ctl_timing, 0, 0, "timing" },
 	{ "status", NULL, ctl_cluster_status, 0, 0, "status" },
 };
 
@@ -90,7 +99,9 @@ static int usage(int argc, char **argv)
 	return 0;
 }
 
-static const struct option long_options[] = {
+#define SETTING_FIRST 256 /* options above: settings, by number */
+
+static const struct option plain_options[] = {
 	{ "json", no_argument, NULL, 'j' },	  { "no-wait", no_argument, NULL, 'n' },
 	{ "timeout", required_argument, NULL, 't' }, { "address", required_argument, NULL, 'a' },
 	{ "token", required_argument, NULL, 'T' }, { "token-ms", required_argument, NULL, 'm' },
@@ -103,15 +114,34 @@ static const struct option long_options[] = {
 	{ "to", required_argument, NULL, 'o' },	  { "live", no_argument, NULL, 'L' },
 	{ "quick", no_argument, NULL, 'q' },	  { "follow", no_argument, NULL, 'F' },
 	{ "since", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },	  { 0 },
+	{ "version", no_argument, NULL, 'V' },	  { "plan", no_argument, NULL, 'p' },
+	{ "raise", no_argument, NULL, 'r' },
 };
+
+/* Plain ones and the cluster's settings; out has room for all and the end. */
+static void options_make(struct option *out)
+{
+	unsigned n = CL_ARRAY_LEN(plain_options);
+
+	memcpy(out, plain_options, sizeof(plain_options));
+	for (unsigned i = 0; i < core_setting_count(); i++)
+		out[n++] = (struct option){ core_settings[i].name, required_argument, NULL,
+					    SETTING_FIRST + (int)i };
+	out[n] = (struct option){ 0 };
+}
 
 /* Takes one option; its O_ bit, or 0 if a value or the number of uses is wrong. */
 static unsigned option_take(struct ctl *ctl, int c)
 {
 	uint64_t n;
 
+	if (c >= SETTING_FIRST)
+		return ctl->sets[c - SETTING_FIRST] = optarg, O_SET;
 	switch (c) {
+	case 'p':
+		return ctl->plan = true, O_PLAN;
+	case 'r':
+		return ctl->raise = true, O_RAISE;
 	case 'j':
 		return ctl->json = true, O_JSON;
 	case 'n':
@@ -266,12 +296,14 @@ static int bad_option(const struct ctl *ctl, int c, const char *given)
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .timeout_s = TIMEOUT_DEFAULT_S, .tty = isatty(2) };
+	struct option long_options[CL_ARRAY_LEN(plain_options) + CORE_SETS_MAX + 1];
 	const char *used_names[32] = { NULL };
 	unsigned used = 0, bit;
 	bool help = false;
 	int c, index, rc;
 
 	opterr = 0;
+	options_make(long_options);
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--json") == 0)
 			ctl.json = true;

@@ -200,6 +200,21 @@ void ctl_show_status(const json_t *status)
 	       (long long)number(votes, "total"), (long long)number(votes, "expected"),
 	       (long long)number(votes, "needed"), state,
 	       (long long)number(json_object_get(status, "log"), "commit"));
+	if (json_is_object(json_object_get(status, "disarmed"))) {
+		const json_t *disarmed = json_object_get(status, "disarmed");
+		time_t when = (time_t)(number(disarmed, "ts_ms") / 1000);
+		char since[32];
+		struct tm tm;
+
+		localtime_r(&when, &tm);
+		strftime(since, sizeof(since), "%Y-%m-%d %H:%M:%S", &tm);
+		printf("*** DISARMED by %s since %s: no node is fenced, no VM restarts;"
+		       " `clusterctl cluster arm` ***\n",
+		       ctl_text(disarmed, "by"), since);
+	}
+	if (number(status, "level") < number(status, "level_here"))
+		printf("functional level %lld; this node knows %lld (`clusterctl cluster level --raise`)\n",
+		       (long long)number(status, "level"), (long long)number(status, "level_here"));
 	if (json_is_true(json_object_get(status, "frozen")))
 		printf("this node is cut off: its VMs are frozen\n");
 	if (trouble[0])

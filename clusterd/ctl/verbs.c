@@ -215,7 +215,7 @@ static int named(struct ctl *ctl, const char *verb)
 	flag(request, "failback", ctl->failback);
 	if (ctl->live || ctl->quick)
 		set(request, "method", ctl->live ? "live" : "quick");
-	return ctl_change(ctl, request);
+	return ctl->plan ? ctl_plan(ctl, request) : ctl_change(ctl, request);
 }
 
 int ctl_node_list(struct ctl *ctl)
@@ -226,6 +226,13 @@ int ctl_node_list(struct ctl *ctl)
 int ctl_node_pause(struct ctl *ctl)
 {
 	return named(ctl, "node-pause");
+}
+
+int ctl_node_fail(struct ctl *ctl)
+{
+	if (!ctl->plan)
+		return ctl_usage_error(ctl, "--plan is needed: nobody's power is cut from here");
+	return named(ctl, "node-fail");
 }
 
 int ctl_node_resume(struct ctl *ctl)
