@@ -65,6 +65,7 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 	}
 	if (cmd->wall_ms > st->wall_ms)
 		st->wall_ms = cmd->wall_ms;
+	st->clock_ms = cmd->wall_ms;
 	switch (cmd->kind) {
 	case CORE_CMD_MEMBERS:
 		core_node_members(st, cmd->members, cmd->alive);
@@ -102,6 +103,13 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 	st->tick_ms = pace;
 }
 
+static bool vm_near(const struct core_state *st, const struct core_vm *vm)
+{
+	return vm->retry_ms > st->now_ms || vm->hold_until_ms > st->now_ms ||
+	       (vm->avoid && vm->state == CORE_VM_RUNNING) ||
+	       (vm->state == CORE_VM_WAITING && vm->cause.reason == CORE_WHY_VM_WAIT_CLASS);
+}
+
 /* Something is near. */
 static bool timer_near(const struct core_state *st)
 {
@@ -132,21 +140,23 @@ static bool timer_near(const struct core_state *st)
 		    (st->volumes[i].retry_ms > st->now_ms || st->volumes[i].failed))
 			return true;
 	for (i = 0; i < st->vm_count; i++)
-		if (st->vms[i].state != CORE_VM_UNUSED &&
-		    (st->vms[i].retry_ms > st->now_ms || st->vms[i].hold_until_ms > st->now_ms ||
-		     (st->vms[i].failures && st->vms[i].state == CORE_VM_RUNNING)))
+		if (st->vms[i].state != CORE_VM_UNUSED && vm_near(st, &st->vms[i]))
 			return true;
 	return false;
 }
 
 uint32_t core_timer_ms(const struct core_state *st)
 {
+	uint16_t i;
 	uint8_t id;
 
 	if (timer_near(st))
 		return CORE_TICK_MS;
 	for (id = 1; id <= CL_NODES_MAX; id++)
 		if (core_node_waits_long(st, &st->nodes[id]))
+			return CORE_TICK_SLOW_MS;
+	for (i = 0; i < st->vm_count; i++)
+		if (core_failback_waits(st, &st->vms[i]))
 			return CORE_TICK_SLOW_MS;
 	return 0;
 }

@@ -44,6 +44,15 @@ static void code_vm(struct coder *c, struct core_command *cmd)
 	}
 }
 
+/* The fields that it sets, and no others. */
+static void code_policy(struct coder *c, struct core_command *cmd)
+{
+	code_u32(c, &cmd->set);
+	if (c->r && (cmd->set & ~(uint32_t)CORE_SET_VM_ALL))
+		c->r->bad = true;
+	core_policy_code(c, &cmd->policy, cmd->set);
+}
+
 static void code_report(struct coder *c, struct core_command *cmd)
 {
 	uint16_t i;
@@ -136,10 +145,16 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		break;
 	case CORE_CMD_VM_CREATE:
 		code_vm(c, cmd);
+		code_policy(c, cmd);
+		break;
+	case CORE_CMD_VM_SET:
+		CODE_STR(c, cmd->name);
+		code_policy(c, cmd);
 		break;
 	case CORE_CMD_VM_START:
 		CODE_STR(c, cmd->name);
 		CODE_STR(c, cmd->target);
+		code_bool(c, &cmd->force);
 		break;
 	case CORE_CMD_VM_STOP:
 		CODE_STR(c, cmd->name);

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clusterd/core/policy.h"
 #include "common/cl_types.h"
 
 #define CORE_LEVEL	  2u /* functional level of this build: the newest that it knows */
@@ -213,7 +214,8 @@ struct core_migration {
 	bool drain;	 /* asked by a drain: fall back to quick when live fails */
 	bool switched;	 /* source said: paused, everything sent */
 	bool ready;	 /* target said: complete, paused */
-	bool no_live;	 /* live failed in this drain */
+	bool spent;	 /* the rung itself failed, not its target */
+	uint8_t rung;	 /* enum core_rung: of this try, or the next one */
 	uint8_t source, target;
 	uint8_t tries;
 	uint16_t port;
@@ -257,9 +259,10 @@ struct core_vm {
 	bool exited;   /* the process of `generation` ended while its effect was still out */
 	uint8_t exit;  /* enum core_exit, with exited */
 	uint8_t node;  /* where it is, or was last; 0: nowhere */
-	uint8_t home;  /* where a drain took it from, or 0 */
-	uint8_t prefer; /* vm start --node, or 0 */
-	uint8_t failures; /* in a row, without a minute of running between */
+	uint8_t home;  /* where it goes back to: a drain took it from there, or its loss; or 0 */
+	uint8_t prefer; /* vm start --to, or 0 */
+	uint8_t failures; /* of its own, since failures_ms; policy.c */
+	bool restart;  /* its shutdown is for a drain: it boots elsewhere */
 	struct core_cause cause; /* of its state, or what it waits for */
 	uint8_t avoid; /* node where it failed last, or 0 */
 	bool again;    /* CREATING: the outcome of the last try is not known */
@@ -270,8 +273,11 @@ struct core_vm {
 	uint64_t hold_until_ms; /* a fenced node may still be ending it: no start before */
 	uint64_t since_ms;
 	uint64_t retry_ms;
+	uint64_t wanted_ms; /* since when it waits for a start */
+	uint64_t failures_ms; /* clock_ms of the first failure that counts */
 	uint64_t job;
 	struct core_migration migration;
+	struct core_vm_policy policy;
 	struct core_vm_config config;
 };
 
@@ -303,8 +309,8 @@ enum core_effect_kind {
 	CORE_FX_VM_STOP,	/* vm, generation: ACPI shutdown, bounded; flags FORCE: quit.  DONE: no process */
 	CORE_FX_VM_KILL,	/* vm, generation: no process with a generation <= this remains */
 	CORE_FX_VM_INCOMING,	/* vm, generation: start a waiting vmm.  values[0] = port */
-	CORE_FX_VM_MIGRATE,	/* vm, peer, port: copy.  DONE: paused here, everything sent; values: bytes
-				   sent, ms that it took */
+	CORE_FX_VM_MIGRATE,	/* vm, peer, port, pause_ms, flag THROTTLE: copy.  DONE: paused here,
+				   everything sent; values: bytes sent, ms that it took */
 	CORE_FX_VM_AWAIT,	/* vm, generation: DONE: complete and paused here (migration-ready) */
 	CORE_FX_VM_FINISH,	/* vm, flags COMMITTED or not: COMMITTED DONE: no process here;
 				   else DONE: running here again */
@@ -320,6 +326,7 @@ enum core_effect_kind {
 #define CORE_FLAG_FRESH	    (1u << 1)
 #define CORE_FLAG_COMMITTED (1u << 2)
 #define CORE_FLAG_AGAIN	    (1u << 3) /* DISK_CREATE asked before, outcome unknown: what is there is ours */
+#define CORE_FLAG_THROTTLE  (1u << 4) /* VM_MIGRATE: the guest may be held back */
 
 enum core_vm_seen {
 	CORE_SEEN_NONE = 0,
@@ -342,6 +349,7 @@ struct core_effect {
 	uint16_t flags;
 	core_nodes members;
 	uint32_t incarnation; /* of node: void when it ends */
+	uint32_t pause_ms;    /* VM_MIGRATE: how long the guest may stand still */
 	uint64_t generation;
 	uint64_t term;
 	uint64_t pr_key;
@@ -409,7 +417,8 @@ struct core_state {
 	uint64_t timing_seq; /* entry that changed takeover_ms last */
 	uint64_t fast_seq; /* entry since which TICKs come fast; one that was measured before is void */
 	uint32_t tick_ms;  /* pace of TICKs: 0, CORE_TICK_MS or CORE_TICK_SLOW_MS; not in snapshots */
-	uint64_t wall_ms; /* of the last entry, for people */
+	uint64_t wall_ms; /* latest of all entries, for people */
+	uint64_t clock_ms; /* of the last entry: may step either way; for hours and periods, never for safety */
 	char name[CL_NAME_MAX];
 	uint8_t uuid[CL_UUID_BYTES];
 	uint32_t level;
@@ -422,6 +431,7 @@ struct core_state {
 	char disarmed_by[CL_NAME_MAX];
 	struct core_timing timing; /* this and the next: settings.h */
 	struct core_quarantine quarantine;
+	struct core_settings settings;
 	struct core_node nodes[CL_NODES_MAX + 1]; /* by id */
 	uint16_t volume_count; /* high-water marks of the arrays below */
 	uint16_t vm_count;
@@ -446,8 +456,8 @@ enum core_command_kind {
 	CORE_CMD_NODE_CONFIRM,	 /* name: the operator's word that it is dead; text: whose word */
 	CORE_CMD_VOLUME_ADD,	 /* name, lun, uuid; flag force */
 	CORE_CMD_VOLUME_MOVE,	 /* name, target */
-	CORE_CMD_VM_CREATE,	 /* vm (disk volumes by name in volume_names) */
-	CORE_CMD_VM_START,	 /* name; target optional */
+	CORE_CMD_VM_CREATE,	 /* vm (disk volumes by name in volume_names), policy as far as set */
+	CORE_CMD_VM_START,	 /* name; target optional; flag force: below the spare */
 	CORE_CMD_VM_STOP,	 /* name; flag force */
 	CORE_CMD_VM_DELETE,	 /* name */
 	CORE_CMD_VM_MIGRATE,	 /* name; target optional; method */
@@ -456,7 +466,8 @@ enum core_command_kind {
 	CORE_CMD_CLUSTER_DISARM, /* text: who */
 	CORE_CMD_CLUSTER_ARM,	 /* text: who */
 	CORE_CMD_CLUSTER_LEVEL,	 /* raise the functional level as far as all nodes know */
-	CORE_CMD_LAST = CORE_CMD_CLUSTER_LEVEL,
+	CORE_CMD_VM_SET,	 /* name; policy as far as set */
+	CORE_CMD_LAST = CORE_CMD_VM_SET,
 	/* what daemons tell each other; never from an operator */
 	CORE_CMD_MEMBERS = 64,	 /* members, alive */
 	CORE_CMD_HELLO,		 /* node: boot id, memory, cpus, report of what runs */
@@ -521,6 +532,8 @@ struct core_command {
 	struct core_result result;
 	uint8_t set_count;
 	struct core_set sets[CORE_SETS_MAX];
+	uint32_t set; /* enum core_policy_field */
+	struct core_vm_policy policy;
 	struct core_vm_config vm;
 	char volume_names[CORE_DISKS_MAX][CL_NAME_MAX];
 	uint16_t report_count;
@@ -585,6 +598,8 @@ const char *core_migration_phase_name(uint8_t phase);
 const char *core_effect_name(uint8_t kind);
 const char *core_command_name(uint8_t kind);
 const char *core_proof_name(uint8_t proof);
+const char *core_priority_name(uint8_t priority);
+const char *core_rung_name(uint8_t rung);
 const char *core_object_name(uint8_t object);
 /* The name of a node's, volume's or VM's state; of others "there" or "none". */
 const char *core_object_state_name(uint8_t object, uint8_t state);

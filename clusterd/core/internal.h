@@ -8,6 +8,15 @@
 #include "clusterd/core/text.h"
 #include "clusterd/core/timing.h"
 
+struct coder;
+
+#define CORE_REFUSE(ans, code, ...)                                                                \
+	do {                                                                                       \
+		(ans)->err = -(code);                                                              \
+		core_text_join((ans)->text, sizeof((ans)->text), __VA_ARGS__, NULL);               \
+		return;                                                                            \
+	} while (0)
+
 /* state.c */
 static inline struct core_cause core_cause(enum core_reason why, uint8_t node, uint64_t n1,
 					   uint64_t n2)
@@ -99,6 +108,8 @@ void core_vm_reconcile(struct core_state *st, uint16_t index);
 void core_vm_copy_ended(struct core_state *st, struct core_vm *vm, uint8_t node,
 			enum core_reason why, bool failure, uint64_t n1);
 void core_vm_query(struct core_state *st, struct core_vm *vm, uint8_t node);
+/* A drain's last rung: the guest shuts down, and the VM starts elsewhere. */
+void core_vm_shutdown(struct core_state *st, struct core_vm *vm);
 void core_vm_kill(struct core_state *st, struct core_vm *vm, uint8_t node, uint64_t generation);
 static inline uint16_t core_vm_index(const struct core_state *st, const struct core_vm *vm)
 {
@@ -106,7 +117,8 @@ static inline uint16_t core_vm_index(const struct core_state *st, const struct c
 }
 
 /* migrate.c */
-int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, bool quick,
+/* By rung LIVE to QUICK.  drain: an aborted move goes on with the next rung, see drain.c. */
+int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, enum core_rung rung,
 		       bool drain);
 void core_migrate_abort(struct core_state *st, struct core_vm *vm, enum core_reason why,
 			uint8_t node, uint64_t n1);
@@ -115,14 +127,50 @@ void core_migrate_result(struct core_state *st, struct core_vm *vm, const struct
 void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, uint8_t seen);
 void core_migrate_reconcile(struct core_state *st, struct core_vm *vm);
 void core_migrate_node_over(struct core_state *st, struct core_vm *vm, const struct core_node *n);
+
+/* drain.c */
 void core_drain_reconcile(struct core_state *st, struct core_node *n);
+/* A running VM that has a home elsewhere goes there when it may. */
+void core_failback_reconcile(struct core_state *st, struct core_vm *vm);
+/* Only an hour of the day keeps it from going home. */
+bool core_failback_waits(const struct core_state *st, const struct core_vm *vm);
+/* Quick migration needs a volume for the image. */
+bool core_vm_savable(const struct core_vm *vm);
 
 /* place.c */
 uint8_t core_place(const struct core_state *st, const struct core_vm *vm, core_nodes except);
 bool core_place_fits(const struct core_state *st, const struct core_vm *vm, uint8_t node);
+bool core_place_preferred(const struct core_vm *vm, uint8_t node);
 /* 0, or why its volumes keep it from starting anywhere now. */
 enum core_reason core_place_volumes(const struct core_state *st, const struct core_vm *vm,
 				    uint8_t *ret_node);
+
+/* restart.c */
+/* Counts a failure; true if that was one too many. */
+bool core_restart_failed(struct core_state *st, struct core_vm *vm);
+bool core_restart_last(const struct core_state *st, const struct core_vm *vm); /* one more would be */
+/* It ended so, and its priority says that it is not started again. */
+bool core_restart_never(const struct core_vm *vm, enum core_reason why);
+/* Higher classes go first: which one, and how long at most. */
+bool core_restart_queue(const struct core_state *st, const struct core_vm *vm, uint8_t *ret_priority,
+			uint64_t *ret_left_ms);
+
+/* policy.c */
+void core_policy_default(struct core_vm_policy *policy);
+/* Merges what cmd sets; or refuses, and nothing is changed. */
+int core_policy_take(const struct core_state *st, struct core_vm_policy *policy,
+		     const struct core_command *cmd, const char *name, struct core_answer *ans);
+void core_op_vm_set(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
+		    struct core_answer *ans);
+void core_policy_code(struct coder *c, struct core_vm_policy *policy, uint32_t set);
+
+/* explain.c */
+/* Why node cannot take the VM now, in words; "" if it can. */
+void core_explain_fit(const struct core_state *st, const struct core_vm *vm, uint8_t node, char *text,
+		      size_t cap_bytes);
+/* Lines for `why`: the nodes that cannot take the VM; the VMs that a draining node still has. */
+void core_explain_vm(struct core_text *t, const struct core_state *st, const struct core_vm *vm);
+void core_explain_node(struct core_text *t, const struct core_state *st, const struct core_node *n);
 
 /* operator.c */
 void core_operator(struct core_state *st, const struct core_command *cmd,

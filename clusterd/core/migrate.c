@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Moving a running VM, live or by save and restore, and draining nodes with that.
+ * Moving a running VM, live or by save and restore.
  *
  *   live    INCOMING -> COPY ----------> COMMIT -> (runs on the target)
  *               |        |  both sides: switched, ready
@@ -17,6 +17,7 @@
  * both copies are paused or the source runs, and to asking again after it.
  */
 #include "clusterd/core/internal.h"
+#include "clusterd/core/place.h"
 
 #include <errno.h>
 #include <string.h>
@@ -50,21 +51,38 @@ static void mig_drop(struct core_state *st, struct core_vm *vm, enum core_effect
 	core_effect_drop(st, core_effect_find(st, kind, 0, CORE_NONE, core_vm_index(st, vm)));
 }
 
-int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, bool quick,
+/* The copy's effect, from the state alone: it may have to be issued again. */
+static void copy_effect(struct core_state *st, struct core_vm *vm)
+{
+	const struct core_migration *m = &vm->migration;
+	struct core_effect *fx = mig_effect(st, vm, CORE_FX_VM_MIGRATE, m->source, vm->generation);
+
+	if (!fx)
+		return;
+	fx->peer = m->target;
+	fx->port = m->port;
+	fx->flags = m->rung == CORE_RUNG_LIVE ? 0 : CORE_FLAG_THROTTLE;
+	fx->pause_ms = CORE_PAUSE_MS;
+	if (m->rung == CORE_RUNG_PAUSE && vm->policy.max_pause_ms > CORE_PAUSE_MS)
+		fx->pause_ms = vm->policy.max_pause_ms;
+}
+
+int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, enum core_rung rung,
 		       bool drain)
 {
+	static const uint8_t whys[] = { CORE_WHY_MIG_ASKED, CORE_WHY_MIG_THROTTLED_ASKED,
+					CORE_WHY_MIG_PAUSE_ASKED };
 	struct core_migration *m = &vm->migration;
-	bool no_live = m->no_live;
 	uint8_t tries = m->tries;
 
 	memset(m, 0, offsetof(struct core_migration, job));
 	m->source = vm->node;
 	m->target = target;
-	m->quick = quick;
+	m->quick = rung == CORE_RUNG_QUICK;
 	m->drain = drain;
-	m->no_live = drain && no_live;
+	m->rung = (uint8_t)rung;
 	m->tries = drain ? tries : 0;
-	if (quick) {
+	if (m->quick) {
 		if (!mig_effect(st, vm, CORE_FX_VM_SAVE, m->source, vm->generation))
 			return -EAGAIN;
 		core_vm_set(st, vm, CORE_VM_QUICK, CORE_WHY_MIG_QUICK_ASKED, target, 0, 0);
@@ -76,7 +94,8 @@ int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target
 		return -EAGAIN;
 	vm->generation_last++;
 	vm->copies |= CORE_NODE_BIT(target);
-	core_vm_set(st, vm, CORE_VM_LIVE, CORE_WHY_MIG_ASKED, target, m->generation, 0);
+	core_vm_set(st, vm, CORE_VM_LIVE, whys[rung], target, m->generation,
+		    rung == CORE_RUNG_PAUSE ? vm->policy.max_pause_ms : 0);
 	m->phase = CORE_MIG_INCOMING;
 	return 0;
 }
@@ -85,16 +104,23 @@ int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target
 static void mig_end(struct core_state *st, struct core_vm *vm, bool moved, enum core_reason why)
 {
 	struct core_migration *m = &vm->migration;
-	bool drain = m->drain, quick = m->quick, no_live = m->no_live;
-	uint8_t tries = m->tries;
+	uint8_t tries = m->tries, rung = m->rung;
+	bool drain = m->drain, spent = m->spent;
 
 	core_job_end_reason(st, &m->job, moved, why, vm->node, vm->generation, 0);
 	memset(m, 0, sizeof(*m));
 	if (!moved && drain) {
-		m->no_live = no_live || !quick;
-		m->tries = tries < 255 ? tries + 1 : tries;
+		/* The rung had its chance; or it had several, and something else was in the way. */
+		m->tries = (uint8_t)(tries + 1);
+		m->rung = rung;
+		if (spent || m->tries >= CORE_RUNG_TRIES) {
+			m->rung++;
+			m->tries = 0;
+		}
 		vm->retry_ms = st->now_ms + st->timing.retry_ms;
 	}
+	if (moved)
+		vm->restart = false;
 	core_vm_set(st, vm, CORE_VM_RUNNING, why, vm->node, vm->generation, 0);
 }
 
@@ -158,10 +184,30 @@ static void quick_saved(struct core_state *st, struct core_vm *vm, uint64_t byte
 	struct core_migration *m = &vm->migration;
 
 	vm->saved = true;
+	m->tries = 0; /* of the restore, from here on */
 	if (m->drain && !vm->home)
 		vm->home = m->source;
 	mig_phase(st, vm, CORE_MIG_SAVED, CORE_WHY_SAVED, m->source, bytes);
 	core_vm_kill(st, vm, m->source, vm->generation);
+}
+
+/* Where it was meant to go, else the best, else back on the draining node rather than nowhere. */
+static uint8_t quick_place(const struct core_state *st, const struct core_vm *vm)
+{
+	const struct core_migration *m = &vm->migration;
+	uint16_t index = core_vm_index(st, vm);
+	struct core_verdict verdict;
+	struct core_room room;
+	uint8_t node;
+
+	core_room_fill(st, &room);
+	if (m->target && core_room_judge(st, &room, index, m->target, &verdict))
+		return m->target;
+	node = core_room_place(st, &room, index, 0);
+	if (node || !core_node_ok(st, m->source))
+		return node;
+	room.up |= CORE_NODE_BIT(m->source);
+	return core_room_judge(st, &room, index, m->source, &verdict) ? m->source : 0;
 }
 
 /* SAVED and nobody has a copy: restore it somewhere. */
@@ -187,11 +233,7 @@ static void quick_restore(struct core_state *st, struct core_vm *vm)
 		core_vm_why(vm, why, node, 0);
 		return;
 	}
-	node = m->target;
-	if (!core_node_up(st, node) || !core_place_fits(st, vm, node))
-		node = core_place(st, vm, 0);
-	if (!node && core_node_ok(st, m->source) && core_place_fits(st, vm, m->source))
-		node = m->source; /* better back on the draining node than nowhere */
+	node = quick_place(st, vm);
 	if (!node) {
 		core_vm_why(vm, CORE_WHY_VM_NO_ROOM, 0, vm->config.memory_mib);
 		return;
@@ -228,7 +270,6 @@ static void live_result(struct core_state *st, struct core_vm *vm, const struct 
 			const struct core_result *result)
 {
 	struct core_migration *m = &vm->migration;
-	struct core_effect *next;
 
 	switch (fx->kind) {
 	case CORE_FX_VM_INCOMING:
@@ -237,11 +278,7 @@ static void live_result(struct core_state *st, struct core_vm *vm, const struct 
 		if (result->outcome == CL_DONE) {
 			m->port = (uint16_t)result->values[0];
 			mig_phase(st, vm, CORE_MIG_COPY, CORE_WHY_MIG_COPYING, m->target, m->port);
-			next = mig_effect(st, vm, CORE_FX_VM_MIGRATE, m->source, vm->generation);
-			if (next) {
-				next->peer = m->target;
-				next->port = m->port;
-			}
+			copy_effect(st, vm);
 			mig_effect(st, vm, CORE_FX_VM_AWAIT, m->target, m->generation);
 			return;
 		}
@@ -258,6 +295,7 @@ static void live_result(struct core_state *st, struct core_vm *vm, const struct 
 				mig_commit(st, vm); /* planted: a time-out taken for an answer */
 				return;
 			}
+			m->spent = fx->kind == CORE_FX_VM_MIGRATE && result->outcome == CL_FAILED;
 			core_migrate_abort(st, vm, CORE_WHY_MIG_ABORTED, m->source, result->code);
 			return;
 		}
@@ -309,9 +347,10 @@ static void quick_result(struct core_state *st, struct core_vm *vm, const struct
 			return;
 		if (result->outcome == CL_DONE)
 			quick_saved(st, vm, result->values[0]);
-		else if (result->outcome == CL_FAILED)
+		else if (result->outcome == CL_FAILED) {
+			m->spent = true;
 			quick_unsave(st, vm, result->code);
-		else
+		} else
 			core_vm_query(st, vm, fx->node);
 		return;
 	case CORE_FX_VM_RESUME:
@@ -477,7 +516,6 @@ void core_migrate_reconcile(struct core_state *st, struct core_vm *vm)
 {
 	struct core_migration *m = &vm->migration;
 	uint16_t index = core_vm_index(st, vm);
-	struct core_effect *fx;
 
 	if (st->now_ms < vm->retry_ms)
 		return;
@@ -517,131 +555,10 @@ void core_migrate_reconcile(struct core_state *st, struct core_vm *vm)
 	case CORE_MIG_COPY:
 		/* An effect that did not fit into the table, or whose node's table was cleared. */
 		if (!m->switched &&
-		    !core_effect_find(st, CORE_FX_VM_MIGRATE, m->source, CORE_NONE, index)) {
-			fx = mig_effect(st, vm, CORE_FX_VM_MIGRATE, m->source, vm->generation);
-			if (fx) {
-				fx->peer = m->target;
-				fx->port = m->port;
-			}
-		}
+		    !core_effect_find(st, CORE_FX_VM_MIGRATE, m->source, CORE_NONE, index))
+			copy_effect(st, vm);
 		if (!m->ready && !core_effect_find(st, CORE_FX_VM_AWAIT, m->target, CORE_NONE, index))
 			mig_effect(st, vm, CORE_FX_VM_AWAIT, m->target, m->generation);
 		break;
 	}
-}
-
-/* ---- drain, failback ------------------------------------------------------------------------ */
-
-static unsigned migrations_from(const struct core_state *st, uint8_t node)
-{
-	unsigned count = 0;
-	uint16_t i;
-
-	for (i = 0; i < st->vm_count; i++)
-		if ((st->vms[i].state == CORE_VM_LIVE || st->vms[i].state == CORE_VM_QUICK) &&
-		    st->vms[i].migration.source == node)
-			count++;
-	return count;
-}
-
-static bool vm_movable(const struct core_state *st, const struct core_vm *vm)
-{
-	return vm->state == CORE_VM_RUNNING && vm->run && vm->copies == CORE_NODE_BIT(vm->node) &&
-	       st->now_ms >= vm->retry_ms;
-}
-
-/* Quick migration needs a volume for the image. */
-static bool vm_savable(const struct core_vm *vm)
-{
-	return vm->config.disk_count && vm->config.disks[0].volume != CORE_NONE;
-}
-
-static void drain_step(struct core_state *st, struct core_node *n)
-{
-	bool left = false;
-	uint16_t i;
-
-	for (i = 0; i < st->vm_count; i++) {
-		struct core_vm *vm = &st->vms[i];
-		uint8_t target;
-
-		if (vm->state == CORE_VM_UNUSED || !(vm->copies & CORE_NODE_BIT(n->id)))
-			continue;
-		left = true;
-		if (vm->node != n->id || !vm_movable(st, vm) ||
-		    migrations_from(st, n->id) >= CORE_MIGRATIONS_MAX)
-			continue;
-		target = core_place(st, vm, CORE_NODE_BIT(n->id));
-		if (!target) {
-			core_vm_why(vm, CORE_WHY_DRAIN_NO_TARGET, n->id, 0);
-			continue;
-		}
-		if (vm->migration.no_live && vm_savable(vm)) {
-			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
-				       CORE_WHY_MIG_FALL_BACK, n->id, 0, 0);
-			core_migrate_start(st, vm, target, true, true);
-		} else {
-			core_migrate_start(st, vm, target, false, true);
-		}
-	}
-	for (i = 0; i < st->volume_count; i++) {
-		struct core_volume *v = &st->volumes[i];
-		uint8_t id, best = 0;
-
-		if (v->state == CORE_VOLUME_UNUSED || v->owner != n->id)
-			continue;
-		left = true;
-		if (v->state != CORE_VOLUME_ACTIVE || v->want || st->now_ms < v->retry_ms)
-			continue;
-		for (id = 1; id <= CL_NODES_MAX && !best; id++)
-			if (id != n->id && core_node_up(st, id) && (v->attached & CORE_NODE_BIT(id)))
-				best = id;
-		v->want = best;
-		if (best)
-			core_volume_reconcile(st, i);
-	}
-	if (left)
-		return;
-	core_node_set(st, n, CORE_NODE_PAUSED, CORE_WHY_DRAINED, 0, 0, 0);
-	core_job_end_reason(st, &n->job, true, CORE_WHY_DRAINED, 0, 0, 0);
-}
-
-static void failback_step(struct core_state *st, struct core_node *n)
-{
-	bool left = false;
-	uint16_t i;
-
-	for (i = 0; i < st->vm_count; i++) {
-		struct core_vm *vm = &st->vms[i];
-
-		if (vm->state == CORE_VM_UNUSED || vm->home != n->id)
-			continue;
-		if (vm->node == n->id || !vm->run || vm->state == CORE_VM_FAILED) {
-			if (vm->state == CORE_VM_RUNNING || !vm->run || vm->state == CORE_VM_FAILED)
-				vm->home = 0; /* it is home, or it has given up */
-			continue;
-		}
-		left = true;
-		if (!vm_movable(st, vm) || migrations_from(st, vm->node) >= CORE_MIGRATIONS_MAX)
-			continue;
-		if (!core_place_fits(st, vm, n->id) || vm->migration.tries >= CORE_VM_TRIES) {
-			vm->home = 0;
-			continue;
-		}
-		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
-			       CORE_WHY_FAILBACK, n->id, 0, 0);
-		core_migrate_start(st, vm, n->id, vm->migration.no_live && vm_savable(vm), true);
-	}
-	if (left)
-		return;
-	n->failback = false;
-	core_job_end(st, &n->job, true, "everything is home");
-}
-
-void core_drain_reconcile(struct core_state *st, struct core_node *n)
-{
-	if (n->state == CORE_NODE_DRAINING && (st->members & CORE_NODE_BIT(n->id)))
-		drain_step(st, n);
-	else if (n->state == CORE_NODE_UP && n->failback)
-		failback_step(st, n);
 }

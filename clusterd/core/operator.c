@@ -5,16 +5,12 @@
  * was seen and what is allowed.
  */
 #include "clusterd/core/internal.h"
+#include "clusterd/core/place.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define REFUSE(ans, code, ...)                                                                     \
-	do {                                                                                       \
-		(ans)->err = -(code);                                                              \
-		core_text_join((ans)->text, sizeof((ans)->text), __VA_ARGS__, NULL);               \
-		return;                                                                            \
-	} while (0)
+#define REFUSE CORE_REFUSE
 
 static void op_init(struct core_state *st, const struct core_command *cmd, struct core_answer *ans)
 {
@@ -163,7 +159,7 @@ static void op_node_pause(struct core_state *st, struct core_node *n, const stru
 	n->job = core_job_new(st, cmd->kind, CORE_OBJECT_NODE, n->id, n->name);
 	ans->job = n->job;
 	for (uint16_t i = 0; i < st->vm_count; i++)
-		st->vms[i].migration.no_live = false;
+		st->vms[i].migration.rung = CORE_RUNG_LIVE;
 	if (core_node_ok(st, n->id))
 		core_node_set(st, n, CORE_NODE_DRAINING, CORE_WHY_PAUSED, 0, 0, 0);
 	else
@@ -185,7 +181,8 @@ static void op_node_resume(struct core_state *st, struct core_node *n,
 		ans->job = n->job;
 	} else {
 		for (uint16_t i = 0; i < st->vm_count; i++)
-			if (st->vms[i].home == n->id)
+			if (st->vms[i].home == n->id &&
+			    st->vms[i].policy.failback == CORE_FAILBACK_NEVER)
 				st->vms[i].home = 0;
 	}
 }
@@ -296,6 +293,7 @@ static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 			 struct core_answer *ans)
 {
 	const struct core_vm_config *c = &cmd->vm;
+	struct core_vm_policy policy;
 	uint16_t volumes[CORE_DISKS_MAX];
 	struct core_vm *vm = NULL;
 	uint16_t i, k, d;
@@ -308,6 +306,9 @@ static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 	    c->net_count > CORE_NETS_MAX || !c->kernel[0])
 		REFUSE(ans, EINVAL, "vm ", c->name,
 		       ": memory, 1 to 64 CPUs, a kernel, at most 4 disks and 2 networks are needed");
+	core_policy_default(&policy);
+	if (core_policy_take(st, &policy, cmd, c->name, ans))
+		return;
 	for (d = 0; d < c->disk_count; d++) {
 		volumes[d] = CORE_NONE;
 		if (!cmd->volume_names[d][0])
@@ -341,6 +342,7 @@ static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 		st->vm_count++;
 	memset(vm, 0, sizeof(*vm));
 	vm->config = *c;
+	vm->policy = policy;
 	for (d = 0; d < c->disk_count; d++) {
 		vm->config.disks[d].volume = volumes[d];
 		vm->config.disks[d].created = false;
@@ -358,10 +360,42 @@ static void vm_job(struct core_state *st, struct core_vm *vm, const struct core_
 	ans->job = vm->job;
 }
 
+/* Admission: what runs must find room after as many node losses as the operator wants to afford. */
+static bool spare_left(const struct core_state *st, const struct core_vm *vm, struct core_answer *ans)
+{
+	struct core_spare spare;
+	struct core_text t;
+	uint8_t id;
+
+	if (!st->settings.spare)
+		return true;
+	core_spare(st, core_vm_index(st, vm), st->settings.spare, &spare);
+	if (spare.losses >= st->settings.spare || spare.limit == CORE_SPARE_QUORUM)
+		return true; /* votes are no matter of what runs */
+	ans->err = -ENOMEM;
+	core_text_init(&t, ans->text, sizeof(ans->text));
+	core_text_add(&t, "vm ");
+	core_text_add(&t, vm->config.name);
+	core_text_add(&t, ": with it, the loss of");
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		if (!(spare.lost & CORE_NODE_BIT(id)))
+			continue;
+		core_text_add(&t, " ");
+		core_text_add(&t, st->nodes[id].name);
+	}
+	core_text_add(&t, " would leave no room for VM ");
+	core_text_add(&t, st->vms[spare.vm].config.name);
+	core_text_add(&t, "; the spare to keep is ");
+	core_text_u64(&t, st->settings.spare);
+	core_text_add(&t, " (`cluster set --spare`); --force starts it all the same");
+	return false;
+}
+
 static void op_vm_start(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
 			struct core_answer *ans)
 {
 	const struct core_node *n = NULL;
+	char why[CORE_TEXT_MAX];
 
 	if (cmd->target[0]) {
 		n = core_node_find(st, cmd->target);
@@ -370,9 +404,9 @@ static void op_vm_start(struct core_state *st, struct core_vm *vm, const struct 
 		if (!core_node_up(st, n->id))
 			REFUSE(ans, EHOSTDOWN, "node ", n->name, " is ",
 			       core_node_state_name(n->state), ": it takes no VMs");
-		if (!core_place_fits(st, vm, n->id))
-			REFUSE(ans, ENOMEM, "node ", n->name,
-			       ": not enough free memory, or a volume of the VM is not attached");
+		core_explain_fit(st, vm, n->id, why, sizeof(why));
+		if (why[0])
+			REFUSE(ans, ENOMEM, "vm ", vm->config.name, " to node ", n->name, ": ", why);
 	}
 	if (vm->state == CORE_VM_CREATING)
 		REFUSE(ans, EBUSY, "vm ", vm->config.name, " is still being created");
@@ -385,6 +419,8 @@ static void op_vm_start(struct core_state *st, struct core_vm *vm, const struct 
 		ans->job = vm->job;
 		return;
 	}
+	if (!cmd->force && !spare_left(st, vm, ans))
+		return;
 	vm->run = true;
 	vm->force = false;
 	vm->failures = 0;
@@ -422,6 +458,7 @@ static void op_vm_migrate(struct core_state *st, struct core_vm *vm, const struc
 			  struct core_answer *ans)
 {
 	const struct core_node *n = NULL;
+	char why[CORE_TEXT_MAX];
 	uint8_t target;
 	bool quick = cmd->method == CORE_METHOD_QUICK;
 	int err;
@@ -445,9 +482,9 @@ static void op_vm_migrate(struct core_state *st, struct core_vm *vm, const struc
 		if (!core_node_up(st, n->id))
 			REFUSE(ans, EHOSTDOWN, "node ", n->name, " is ",
 			       core_node_state_name(n->state), ": it takes no VMs");
-		if (!core_place_fits(st, vm, n->id))
-			REFUSE(ans, ENOMEM, "node ", n->name,
-			       ": not enough free memory, or a volume of the VM is not attached");
+		core_explain_fit(st, vm, n->id, why, sizeof(why));
+		if (why[0])
+			REFUSE(ans, ENOMEM, "vm ", vm->config.name, " to node ", n->name, ": ", why);
 		target = n->id;
 	} else {
 		target = core_place(st, vm, CORE_NODE_BIT(vm->node));
@@ -458,7 +495,7 @@ static void op_vm_migrate(struct core_state *st, struct core_vm *vm, const struc
 	if (quick && (!vm->config.disk_count || vm->config.disks[0].volume == CORE_NONE))
 		REFUSE(ans, EINVAL, "vm ", vm->config.name,
 		       ": its first disk is on no volume, so there is no place to save it to");
-	err = core_migrate_start(st, vm, target, quick, false);
+	err = core_migrate_start(st, vm, target, quick ? CORE_RUNG_QUICK : CORE_RUNG_THROTTLED, false);
 	if (err)
 		REFUSE(ans, -err, "too much is going on; try again");
 	vm->home = 0;
@@ -499,6 +536,9 @@ static void op_vm(struct core_state *st, const struct core_command *cmd, struct 
 		break;
 	case CORE_CMD_VM_MIGRATE:
 		op_vm_migrate(st, vm, cmd, ans);
+		break;
+	case CORE_CMD_VM_SET:
+		core_op_vm_set(st, vm, cmd, ans);
 		break;
 	case CORE_CMD_VM_CANCEL:
 		if (vm->state != CORE_VM_LIVE ||

@@ -21,3 +21,11 @@ CORE_SETTING("quarantine-period-s", quarantine.period_s, 60, 86400, CORE_QUARANT
 	     "period in which losses count")
 CORE_SETTING("quarantine-s", quarantine.time_s, 60, 604800, CORE_QUARANTINE_S, "s",
 	     "how long a node stays out; `node resume` ends it")
+CORE_SETTING("migrations-out", settings.migrations_out, 1, CORE_MIGRATIONS_MAX, CORE_MIGRATIONS_OUT, "",
+	     "migrations that leave one node at a time, for drains and failback")
+CORE_SETTING("migrations-in", settings.migrations_in, 1, CORE_MIGRATIONS_MAX, CORE_MIGRATIONS_IN, "",
+	     "migrations into one node at a time, for drains and failback")
+CORE_SETTING("spare", settings.spare, 0, CORE_SPARE_MAX, 0, "nodes",
+	     "no VM is started without --force that would leave no room for the loss of so many nodes")
+CORE_SETTING("cpu-overcommit", settings.overcommit, 0, CORE_OVERCOMMIT_MAX, CORE_OVERCOMMIT, "",
+	     "vCPUs of VMs for each CPU of a node (0: CPUs are not counted)")

@@ -117,7 +117,8 @@ static void code_migration(struct coder *c, struct core_migration *m)
 	code_bool(c, &m->drain);
 	code_bool(c, &m->switched);
 	code_bool(c, &m->ready);
-	code_bool(c, &m->no_live);
+	code_bool(c, &m->spent);
+	code_limit8(c, &m->rung, CORE_RUNG_OVER);
 	code_limit8(c, &m->source, CL_NODES_MAX);
 	code_limit8(c, &m->target, CL_NODES_MAX);
 	code_u8(c, &m->tries);
@@ -145,6 +146,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_limit8(c, &vm->home, CL_NODES_MAX);
 	code_limit8(c, &vm->prefer, CL_NODES_MAX);
 	code_u8(c, &vm->failures);
+	code_bool(c, &vm->restart);
 	code_cause(c, &vm->cause);
 	code_limit8(c, &vm->avoid, CL_NODES_MAX);
 	code_u16(c, &vm->copies);
@@ -154,8 +156,11 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_u64(c, &vm->hold_until_ms);
 	code_u64(c, &vm->since_ms);
 	code_u64(c, &vm->retry_ms);
+	code_u64(c, &vm->wanted_ms);
+	code_u64(c, &vm->failures_ms);
 	code_u64(c, &vm->job);
 	code_migration(c, &vm->migration);
+	core_policy_code(c, &vm->policy, CORE_SET_VM_ALL);
 	CODE_STR(c, v->name);
 	code_bytes(c, v->uuid, sizeof(v->uuid));
 	code_u32(c, &v->memory_mib);
@@ -192,6 +197,7 @@ static void code_effect(struct coder *c, struct core_effect *fx)
 	code_u16(c, &fx->flags);
 	code_u16(c, &fx->members);
 	code_u32(c, &fx->incarnation);
+	code_u32(c, &fx->pause_ms);
 	code_u64(c, &fx->generation);
 	code_u64(c, &fx->term);
 	code_u64(c, &fx->pr_key);
@@ -239,6 +245,7 @@ static void code_state(struct coder *c, struct core_state *st)
 	code_u64(c, &st->timing_seq);
 	code_u64(c, &st->fast_seq);
 	code_u64(c, &st->wall_ms);
+	code_u64(c, &st->clock_ms);
 	CODE_STR(c, st->name);
 	code_bytes(c, st->uuid, sizeof(st->uuid));
 	code_u32(c, &st->level);

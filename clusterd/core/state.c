@@ -212,7 +212,7 @@ const char *core_command_name(uint8_t kind)
 		"none",	      "init",	    "node-add",	 "node-pause",	 "node-resume",
 		"node-confirm-dead", "volume-add", "volume-move", "vm-create",
 		"vm-start",   "vm-stop",    "vm-delete", "vm-migrate",	 "vm-cancel",
-		"cluster-set", "cluster-disarm", "cluster-arm", "cluster-level",
+		"cluster-set", "cluster-disarm", "cluster-arm", "cluster-level", "vm-set",
 	};
 	static const char *const daemons[] = { "members", "hello",	 "vote",     "tick",
 					       "result",  "vm-exit", "key-lost", "csvd-lost" };

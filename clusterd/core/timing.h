@@ -57,9 +57,10 @@
 #define CORE_QUARANTINE_PERIOD_S 3600u
 #define CORE_QUARANTINE_S	 7200u
 #define CORE_STABLE_MS	    60000u /* a VM that ran so long has forgotten its failures */
-#define CORE_VM_TRIES	    3u
+#define CORE_RUNG_TRIES	    2u	   /* tries of a drain's rung that fail for other reasons */
 #define CORE_RESTORE_TRIES  3u
-#define CORE_MIGRATIONS_MAX 2u /* leaving one node at a time */
+#define CORE_PAUSE_MS	    300u   /* of a live migration, unless more is allowed */
+#define CORE_DRAIN_AGAIN_MS 60000u /* a VM that no rung could move is tried again */
 
 #define CORE_TIMING_SAFE(t) \
 	((uint64_t)(t)->freeze_kill_ms + CORE_KILL_EXEC_MS + CORE_SKEW_MS <= (t)->takeover_ms)

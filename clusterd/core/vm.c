@@ -15,6 +15,7 @@
  *                  +- FAILED <+  too often
  */
 #include "clusterd/core/internal.h"
+#include "clusterd/core/place.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,6 +24,8 @@ void core_vm_set(struct core_state *st, struct core_vm *vm, uint8_t state, enum 
 		 uint8_t node, uint64_t n1, uint64_t n2)
 {
 	core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, state, why, node, n1, n2);
+	if (state == CORE_VM_WAITING && vm->state != CORE_VM_WAITING && vm->state != CORE_VM_STARTING)
+		vm->wanted_ms = st->now_ms;
 	vm->since_ms = st->now_ms;
 	vm->changed_seq = st->applied_seq;
 	vm->state = state;
@@ -64,12 +67,19 @@ static void vm_rest(struct core_state *st, struct core_vm *vm, enum core_reason 
 {
 	memset(&vm->migration, 0, offsetof(struct core_migration, job));
 	core_job_end_reason(st, &vm->migration.job, false, why, node, n1, 0);
-	vm->exited = false;
+	vm->exited = vm->restart = false;
+	if (vm->run && core_restart_never(vm, why)) {
+		vm->run = false;
+		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state, why, node, n1,
+			       0);
+		why = CORE_WHY_VM_NO_RESTART;
+	}
 	if (vm->run) {
 		core_vm_set(st, vm, CORE_VM_WAITING, why, node, n1, vm->failures);
 		return;
 	}
 	vm->saved = false;
+	vm->home = 0;
 	core_vm_set(st, vm, CORE_VM_STOPPED, why, node, n1, 0);
 	core_job_end_reason(st, &vm->job, true, why, node, n1, 0);
 }
@@ -78,18 +88,18 @@ void core_vm_copy_ended(struct core_state *st, struct core_vm *vm, uint8_t node,
 			enum core_reason why, bool failure, uint64_t n1)
 {
 	vm->copies &= (core_nodes)~CORE_NODE_BIT(node);
-	if (failure && vm->run) {
-		vm->failures++;
+	if (failure && vm->run && !core_restart_never(vm, why)) {
 		vm->avoid = node;
 		vm->retry_ms = st->now_ms + st->timing.retry_ms;
-		if (vm->failures >= CORE_VM_TRIES) {
+		if (core_restart_failed(st, vm)) {
 			memset(&vm->migration, 0, offsetof(struct core_migration, job));
 			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state, why,
 				       node, n1, vm->failures);
 			core_job_end_reason(st, &vm->migration.job, false, why, node, n1, 0);
 			core_job_end_reason(st, &vm->job, false, why, node, n1, vm->failures);
 			vm->exited = false;
-			core_vm_set(st, vm, CORE_VM_FAILED, CORE_WHY_VM_GAVE_UP, node, vm->failures, 0);
+			core_vm_set(st, vm, CORE_VM_FAILED, CORE_WHY_VM_GAVE_UP, node, vm->failures,
+				    vm->policy.failover_period_s);
 			return;
 		}
 	}
@@ -174,13 +184,34 @@ static bool disks_step(struct core_state *st, uint16_t index, enum core_effect_k
 
 /* ---- start, stop ---------------------------------------------------------------------------- */
 
+/* Where it starts: what the operator said, else the best, rather not where it failed. */
+static uint8_t start_place(const struct core_state *st, const struct core_vm *vm,
+			   enum core_reason *ret_why)
+{
+	uint16_t index = core_vm_index(st, vm);
+	struct core_verdict verdict;
+	struct core_room room;
+	uint8_t node = 0;
+
+	core_room_fill(st, &room);
+	*ret_why = CORE_WHY_VM_PLACED_ASKED;
+	if (vm->prefer && core_room_judge(st, &room, index, vm->prefer, &verdict))
+		return vm->prefer;
+	if (vm->avoid)
+		node = core_room_place(st, &room, index, CORE_NODE_BIT(vm->avoid));
+	if (!node)
+		node = core_room_place(st, &room, index, 0);
+	*ret_why = core_place_preferred(vm, node) ? CORE_WHY_VM_PLACED_PREFERRED : CORE_WHY_VM_PLACED;
+	return node;
+}
+
 static void start_reconcile(struct core_state *st, uint16_t index)
 {
 	struct core_vm *vm = &st->vms[index];
-	core_nodes avoid = vm->avoid ? CORE_NODE_BIT(vm->avoid) : 0;
 	enum core_reason why;
 	struct core_effect *fx;
-	uint8_t node;
+	uint8_t node, priority;
+	uint64_t left_ms;
 
 	if (vm->copies && !CORE_MUTANT(7)) {
 		node = (uint8_t)(__builtin_ctz(vm->copies) + 1);
@@ -200,18 +231,23 @@ static void start_reconcile(struct core_state *st, uint16_t index)
 	}
 	if (st->now_ms < vm->retry_ms)
 		return;
+	if (core_restart_queue(st, vm, &priority, &left_ms)) {
+		if (vm->cause.reason != CORE_WHY_VM_WAIT_CLASS)
+			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+				       CORE_WHY_VM_WAIT_CLASS, 0, left_ms, priority);
+		core_vm_why(vm, CORE_WHY_VM_WAIT_CLASS, 0, left_ms);
+		return;
+	}
 	why = core_place_volumes(st, vm, &node);
 	if (why) {
 		core_vm_why(vm, why, node, 0);
 		return;
 	}
-	if (vm->prefer && core_node_up(st, vm->prefer) && core_place_fits(st, vm, vm->prefer))
-		node = vm->prefer;
-	else
-		node = core_place(st, vm, avoid);
-	if (!node && avoid)
-		node = core_place(st, vm, 0);
+	node = start_place(st, vm, &why);
 	if (!node) {
+		if (vm->cause.reason != CORE_WHY_VM_NO_ROOM)
+			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+				       CORE_WHY_VM_NO_ROOM, 0, vm->config.memory_mib, 0);
 		core_vm_why(vm, CORE_WHY_VM_NO_ROOM, 0, vm->config.memory_mib);
 		return;
 	}
@@ -226,10 +262,14 @@ static void start_reconcile(struct core_state *st, uint16_t index)
 	vm->exited = false;
 	vm->copies |= CORE_NODE_BIT(node);
 	fx->generation = vm->generation;
-	core_vm_set(st, vm, CORE_VM_STARTING, CORE_WHY_VM_PLACED, node, vm->generation,
+	if (why != CORE_WHY_VM_PLACED_ASKED && vm->policy.failback != CORE_FAILBACK_NEVER &&
+	    vm->policy.preferred[0] && vm->policy.preferred[0] != node)
+		vm->home = vm->policy.preferred[0];
+	core_vm_set(st, vm, CORE_VM_STARTING, why, node, vm->generation,
 		    st->nodes[node].memory_mib - core_node_used_mib(st, node));
 }
 
+/* Asks the guest to shut down: for good, or for a drain. */
 static void stop_start(struct core_state *st, uint16_t index)
 {
 	struct core_vm *vm = &st->vms[index];
@@ -239,7 +279,15 @@ static void stop_start(struct core_state *st, uint16_t index)
 		return;
 	fx->generation = vm->generation;
 	fx->flags = vm->force ? CORE_FLAG_FORCE : 0;
-	core_vm_set(st, vm, CORE_VM_STOPPING, CORE_WHY_OPERATOR, vm->node, 0, 0);
+	core_vm_set(st, vm, CORE_VM_STOPPING,
+		    vm->restart && vm->run ? CORE_WHY_DRAIN_SHUTDOWN : CORE_WHY_OPERATOR, vm->node, 0, 0);
+}
+
+void core_vm_shutdown(struct core_state *st, struct core_vm *vm)
+{
+	vm->restart = true;
+	vm->force = false;
+	stop_start(st, core_vm_index(st, vm));
 }
 
 /* It runs, as far as one can know. */
@@ -254,7 +302,8 @@ static void process_ended(struct core_state *st, struct core_vm *vm, uint8_t nod
 {
 	switch (exit) {
 	case CORE_EXIT_SHUTDOWN:
-		vm->run = false;
+		/* One that a drain had asked for, and that came late, is no wish to stay down. */
+		vm->run &= vm->restart;
 		core_vm_copy_ended(st, vm, node, CORE_WHY_VM_SHUTDOWN, false, 0);
 		break;
 	case CORE_EXIT_RESET:
@@ -280,7 +329,7 @@ static void start_result(struct core_state *st, struct core_vm *vm, const struct
 		vm_running(st, vm, CORE_WHY_VM_STARTED);
 		break;
 	case CL_FAILED:
-		if (vm->job && result->text[0] && vm->failures + 1u >= CORE_VM_TRIES && vm->run)
+		if (vm->job && result->text[0] && core_restart_last(st, vm) && vm->run)
 			core_job_end(st, &vm->job, false, result->text);
 		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_START_FAILED, true, result->code);
 		break;
@@ -309,6 +358,14 @@ static void stop_result(struct core_state *st, struct core_vm *vm, const struct 
 			vm->retry_ms = st->now_ms + st->timing.retry_ms;
 			core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
 				       CORE_WHY_VM_STOP_FAILED, fx->node, result->code, 0);
+			break;
+		}
+		if (vm->run && vm->restart) {
+			/* The drain's last rung failed; `restart` stays, in case the guest listens late. */
+			vm->migration.rung = CORE_RUNG_OVER;
+			core_vm_set(st, vm, CORE_VM_UNKNOWN, CORE_WHY_DRAIN_REFUSED, fx->node,
+				    result->code, 0);
+			core_vm_query(st, vm, fx->node);
 			break;
 		}
 		/* The guest did not listen: it stays, and the operator hears so.  If it is there: that is asked. */
@@ -352,7 +409,9 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 		return;
 	switch (seen) {
 	case CORE_SEEN_NONE:
-		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_HOST_MISSING, vm->run, 0);
+		core_vm_copy_ended(st, vm, fx->node,
+				   vm->restart ? CORE_WHY_VM_STOPPED : CORE_WHY_VM_HOST_MISSING,
+				   vm->run && !vm->restart, 0);
 		break;
 	case CORE_SEEN_RUNNING:
 	case CORE_SEEN_MIGRATING:
@@ -530,8 +589,6 @@ void core_vm_node_over(struct core_state *st, uint16_t index, const struct core_
 
 	if (vm->state == CORE_VM_UNUSED)
 		return;
-	if (vm->home == n->id && vm->state == CORE_VM_STOPPED)
-		vm->home = 0;
 	if (!(vm->copies & bit))
 		return;
 	vm->copies &= (core_nodes)~bit;
@@ -544,6 +601,8 @@ void core_vm_node_over(struct core_state *st, uint16_t index, const struct core_
 		core_migrate_node_over(st, vm, n);
 		return;
 	}
+	if (vm->node == n->id && !vm->home && vm->policy.failback != CORE_FAILBACK_NEVER)
+		vm->home = n->id;
 	if (vm->node == n->id &&
 	    (vm->state == CORE_VM_RUNNING || vm->state == CORE_VM_STARTING ||
 	     vm->state == CORE_VM_STOPPING || vm->state == CORE_VM_UNKNOWN))
@@ -600,15 +659,15 @@ void core_vm_reconcile(struct core_state *st, uint16_t index)
 			start_reconcile(st, index);
 		break;
 	case CORE_VM_RUNNING:
-		if (vm->failures && st->now_ms - vm->since_ms >= CORE_STABLE_MS) {
-			vm->failures = 0;
+		if (vm->avoid && st->now_ms - vm->since_ms >= CORE_STABLE_MS)
 			vm->avoid = 0;
-		}
 		if (!vm->run && core_node_ok(st, vm->node)) {
 			stop_start(st, index);
 			break;
 		}
 		leftovers_kill(st, vm, CORE_NODE_BIT(vm->node));
+		if (vm->home)
+			core_failback_reconcile(st, vm);
 		break;
 	case CORE_VM_STOPPING:
 		if (!core_node_ok(st, vm->node) || st->now_ms < vm->retry_ms)

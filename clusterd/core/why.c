@@ -137,6 +137,7 @@ static void why_vm(struct core_text *t, const struct core_state *st, const struc
 		add_cause(t, st, &vm->cause);
 	}
 	core_text_add(t, ".\n");
+	core_explain_vm(t, st, vm);
 }
 
 static void why_node(struct core_text *t, const struct core_state *st, const struct core_node *n)
@@ -158,6 +159,7 @@ static void why_node(struct core_text *t, const struct core_state *st, const str
 		core_text_add(t, core_proof_name(n->proof));
 	}
 	core_text_add(t, ".\n");
+	core_explain_node(t, st, n);
 }
 
 static void why_volume(struct core_text *t, const struct core_state *st, const struct core_volume *v)

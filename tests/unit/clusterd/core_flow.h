@@ -11,6 +11,7 @@
 
 static struct core_state st;
 static struct core_answer ans;
+static uint64_t flow_wall_ms; /* the clock of every entry */
 
 static inline struct core_command *flow_cmd(uint8_t kind, const char *name)
 {
@@ -18,6 +19,7 @@ static inline struct core_command *flow_cmd(uint8_t kind, const char *name)
 
 	memset(&cmd, 0, sizeof(cmd));
 	cmd.kind = kind;
+	cmd.wall_ms = flow_wall_ms;
 	strcpy(cmd.name, name);
 	return &cmd;
 }
@@ -139,6 +141,78 @@ static inline void flow_cluster(void)
 	flow_apply(cmd);
 	flow_settle(0);
 	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
+	flow_settle(0);
+}
+
+static inline int flow_setting(const char *name, uint32_t value)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_CLUSTER_SET, "");
+
+	cmd->set_count = 1;
+	cmd->sets[0] = (struct core_set){ .setting = (uint8_t)core_setting_find(name), .value = value };
+	return flow_apply(cmd);
+}
+
+/* A command that makes a VM with a disk of its own; change it, then flow_create() it. */
+static inline struct core_command *flow_vm_cmd(const char *name, uint32_t memory_mib)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_VM_CREATE, "");
+
+	strcpy(cmd->vm.name, name);
+	strcpy(cmd->vm.kernel, "/k");
+	cmd->vm.memory_mib = memory_mib;
+	cmd->vm.cpus = 1;
+	cmd->vm.disk_count = 1;
+	strcpy(cmd->volume_names[0], "data");
+	strcpy(cmd->vm.disks[0].path, name);
+	cmd->vm.disks[0].size_bytes = 1 << 20;
+	return cmd;
+}
+
+static inline const struct core_vm *flow_vm(const char *name)
+{
+	return core_vm_find(&st, name, NULL);
+}
+
+/* Makes and starts it; the start's effects are answered. */
+static inline const struct core_vm *flow_create(struct core_command *cmd)
+{
+	char name[CL_NAME_MAX];
+
+	strcpy(name, cmd->vm.name);
+	if (flow_apply(cmd))
+		return NULL;
+	flow_settle(0);
+	flow_apply(flow_cmd(CORE_CMD_VM_START, name));
+	flow_settle(0);
+	return flow_vm(name);
+}
+
+static inline int flow_vm_set(const char *name, uint32_t set, const struct core_vm_policy *policy)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_VM_SET, name);
+
+	cmd->set = set;
+	cmd->policy = *policy;
+	return flow_apply(cmd);
+}
+
+/* The node is lost, fenced, and its hold is over; starts of its VMs are out. */
+static inline void flow_lose(uint8_t node)
+{
+	core_nodes rest = st.members & (core_nodes)~CORE_NODE_BIT(node);
+
+	flow_members(rest, rest);
+	flow_settle(CORE_FX_VM_START);
+	flow_tick(st.timing.takeover_ms + 1000);
+	flow_settle(CORE_FX_VM_START);
+}
+
+/* It comes back with a new boot. */
+static inline void flow_return(uint8_t node, uint8_t boot)
+{
+	flow_members(st.members | CORE_NODE_BIT(node), st.members | CORE_NODE_BIT(node));
+	flow_hello(node, boot);
 	flow_settle(0);
 }
 

@@ -115,33 +115,6 @@ static void live_abort(void)
 	live(false);
 }
 
-static void drain_falls_back_to_quick(void)
-{
-	struct core_command *cmd;
-	uint8_t source;
-
-	flow_cluster();
-	source = flow_web()->node;
-	cmd = flow_cmd(CORE_CMD_NODE_PAUSE, st.nodes[source].name);
-	cmd->drain = true;
-	flow_apply(cmd);
-	flow_answer(CORE_FX_VM_INCOMING, 0, CL_FAILED, EIO);
-	flow_settle(CORE_FX_VM_SAVE);
-	flow_tick(60000);
-	flow_settle(CORE_FX_VM_SAVE);
-	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_SAVE, source));
-	flow_settle(0);
-	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
-	CU_ASSERT_NOT_EQUAL(flow_web()->node, source);
-	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_PAUSED);
-	CU_ASSERT_EQUAL(flow_web()->home, source);
-	cmd = flow_cmd(CORE_CMD_NODE_RESUME, st.nodes[source].name);
-	cmd->failback = true;
-	flow_apply(cmd);
-	flow_settle(0);
-	CU_ASSERT_EQUAL(flow_web()->node, source);
-}
-
 static void refusals(void)
 {
 	flow_cluster();
@@ -179,5 +152,5 @@ static void snapshot(void)
 UNIT_MAIN("core vm", { "unknown start", unknown_start_is_asked },
 	  { "failed stop", failed_stop_is_asked },
 	  { "abort while copying", abort_waits_for_the_copying }, { "live", live_commit },
-	  { "live aborted", live_abort }, { "drain", drain_falls_back_to_quick },
+	  { "live aborted", live_abort },
 	  { "refusals", refusals }, { "snapshot and why", snapshot })
