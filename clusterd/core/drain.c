@@ -64,7 +64,7 @@ static core_nodes moves_full(const struct core_state *st, const struct moves *mo
 	uint8_t id;
 
 	for (id = 1; id <= CL_NODES_MAX; id++)
-		if (moves->in[id] >= st->settings.migrations_in && !CORE_MUTANT(44))
+		if (moves->in[id] >= st->settings.migrations_in)
 			full |= CORE_NODE_BIT(id);
 	return full;
 }

@@ -57,7 +57,7 @@ bool core_restart_failed(struct core_state *st, struct core_vm *vm)
 
 bool core_restart_never(const struct core_vm *vm, enum core_reason why)
 {
-	return vm->policy.priority == CORE_PRIORITY_NONE && !vm->job && !CORE_MUTANT(42) &&
+	return vm->policy.priority == CORE_PRIORITY_NONE && !vm->job &&
 	       (why == CORE_WHY_VM_HOST_PROVEN || why == CORE_WHY_VM_HOST_MISSING ||
 		why == CORE_WHY_VM_DIED || why == CORE_WHY_SAVE_DROPPED);
 }

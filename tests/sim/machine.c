@@ -411,6 +411,8 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 			return 0; /* asked again */
 		if (p->state)
 			return EBUSY;
+		if (fx->kind == CORE_FX_VM_START && sim_policy_sick((unsigned)vm, fx->generation))
+			return EIO;
 		if (fx->kind == CORE_FX_VM_START)
 			sim_oracle_start(node, (uint32_t)vm, fx->generation, false);
 		process_set(node, (uint32_t)vm,

@@ -291,6 +291,9 @@ static const struct {
 	{ 20, "the shortest log wins a merge" },
 	{ 21, "a vmm ignores its lease" },
 	{ 22, "a lease counts from when it is given, not from when the node was heard" },
+	{ 40, "hard anti-affinity is taken for soft" },
+	{ 41, "the failover limit is ignored" },
+	{ 43, "possible owners are ignored" },
 };
 
 static int mutants_run(int only, uint64_t seeds)

@@ -53,6 +53,7 @@ void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migra
 	/* Told to start by what was in progress when the node stood still: it is judged if it thaws. */
 	if (!sim_lease_holds(node))
 		return;
+	sim_policy_began(node, vm);
 	if (generation <= sim.top_generation[vm])
 		sim_fail("I1: v%u starts on node %u with generation %llu, %llu was given out before",
 			 vm, node, (unsigned long long)generation,

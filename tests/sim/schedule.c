@@ -31,6 +31,8 @@ static void command_send(struct core_command *cmd, uint64_t cookie)
 		return;
 	SIM_SAY("node %u: operator: %s %s %s", node, core_command_name(cmd->kind),
 		cmd->kind == CORE_CMD_VM_CREATE ? cmd->vm.name : cmd->name, cmd->target);
+	if (cmd->kind == CORE_CMD_VM_START)
+		sim_policy_asked(cmd->name);
 	replica_command(sim.nodes[node].r, sim.now, cookie, cmd);
 	sim_after(node);
 }
@@ -75,6 +77,7 @@ static void vm_create(unsigned vm)
 	name_of(cmd->volume_names[0], 'd', vm % sim.volume_count);
 	name_of(cmd->vm.disks[0].path, 'f', vm);
 	cmd->vm.disks[0].size_bytes = 1 << 20;
+	sim_policy_create(cmd, vm);
 	command_send(cmd, COOKIE_CREATE + vm);
 }
 
@@ -115,7 +118,7 @@ void sim_operator(void)
 		return;
 	}
 	sim.operators++;
-	switch (sim_below(14)) {
+	switch (sim_below(16)) {
 	case 0:
 	case 1:
 	case 2:
@@ -170,6 +173,14 @@ void sim_operator(void)
 		name_of(cmd->name, 'v', vm);
 		sim.vm_gone[vm] = true;
 		command_send(cmd, COOKIE_DELETE + vm);
+		break;
+	case 14:
+	case 15:
+		cmd = command(sim_chance(80) ? CORE_CMD_VM_SET : CORE_CMD_CLUSTER_SET);
+		if (cmd->kind == CORE_CMD_VM_SET)
+			name_of(cmd->name, 'v', vm);
+		sim_policy_change(cmd);
+		command_send(cmd, 10);
 		break;
 	case 13:
 		/* An operator who has looked: the node is off, and stays off until the answer. */
@@ -319,6 +330,7 @@ void sim_schedule_start(void)
 		sim.p_fault[i] = sim_chance(45) ? 20 + sim_below(80) : 0;
 	sim.p_fault[FAULT_POWER_ALL] /= 3;
 	sim.lease_stop_ms = sim_below(CORE_LEASE_STOP_MS);
+	sim_policy_start();
 	for (id = 1; id <= sim.count; id++) {
 		sim_boot(id);
 	}

@@ -278,6 +278,14 @@ void sim_oracle_proof(uint8_t node);
 bool sim_oracle_converged(bool say);
 void sim_oracle_end(void);
 
+/* policy.c */
+void sim_policy_start(void);
+void sim_policy_create(struct core_command *cmd, unsigned vm);
+void sim_policy_change(struct core_command *cmd); /* VM_SET, CLUSTER_SET: something of it */
+void sim_policy_asked(const char *name);	  /* an operator starts it */
+bool sim_policy_sick(unsigned vm, uint64_t generation); /* its starts fail */
+void sim_policy_began(uint8_t node, unsigned vm);	/* it begins to execute */
+
 /* schedule.c */
 void sim_schedule_start(void);
 void sim_fault(void);
