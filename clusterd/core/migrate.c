@@ -94,7 +94,7 @@ int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target
 		return -EAGAIN;
 	vm->generation_last++;
 	vm->copies |= CORE_NODE_BIT(target);
-	core_vm_set(st, vm, CORE_VM_LIVE, whys[rung], target, m->generation,
+	core_vm_set(st, vm, CORE_VM_LIVE, drain ? whys[rung] : CORE_WHY_MIG_ASKED, target, m->generation,
 		    rung == CORE_RUNG_PAUSE ? vm->policy.max_pause_ms : 0);
 	m->phase = CORE_MIG_INCOMING;
 	return 0;

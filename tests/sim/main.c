@@ -151,9 +151,13 @@ static void handle(const struct sim_event *ev)
 	if (ev->guard != n->instance || !n->daemon)
 		return;
 	if (ev->kind != SIM_EV_ORDER && (!sim_node_runs(ev->node) || n->daemon_stalled > sim.now)) {
-		sim_push((n->stalled_until > n->daemon_stalled ? n->stalled_until :
-								 n->daemon_stalled) + 1,
-			 (enum sim_event_kind)ev->kind, ev->node, ev->a, ev->b);
+		uint64_t at = (n->stalled_until > n->daemon_stalled ? n->stalled_until :
+								      n->daemon_stalled) + 1;
+
+		/* What is asked of the node meanwhile comes after it. */
+		if (ev->kind == SIM_EV_LOCAL && at > n->local_at)
+			n->local_at = at;
+		sim_push(at, (enum sim_event_kind)ev->kind, ev->node, ev->a, ev->b);
 		return;
 	}
 	switch (ev->kind) {

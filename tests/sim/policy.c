@@ -85,9 +85,11 @@ void sim_policy_change(struct core_command *cmd)
 	static const uint8_t rungs[] = { CORE_RUNG_LIVE, CORE_RUNG_QUICK, CORE_RUNG_SHUTDOWN };
 
 	if (cmd->kind == CORE_CMD_CLUSTER_SET) {
-		cmd->set = CORE_SET_MIGRATIONS_OUT | CORE_SET_MIGRATIONS_IN;
-		cmd->settings.migrations_out = (uint8_t)(1 + sim_below(3));
-		cmd->settings.migrations_in = (uint8_t)(1 + sim_below(3));
+		cmd->set_count = 2;
+		cmd->sets[0].setting = (uint8_t)core_setting_find("migrations-out");
+		cmd->sets[0].value = 1 + sim_below(3);
+		cmd->sets[1].setting = (uint8_t)core_setting_find("migrations-in");
+		cmd->sets[1].value = 1 + sim_below(3);
 		return;
 	}
 	cmd->set = sim_random() & (CORE_SET_PRIORITY | CORE_SET_FAILBACK | CORE_SET_DRAIN |
