@@ -145,11 +145,29 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		break;
 	case CORE_CMD_VM_CREATE:
 		code_vm(c, cmd);
+		code_bool(c, &cmd->adopt);
 		code_policy(c, cmd);
 		break;
 	case CORE_CMD_VM_SET:
 		CODE_STR(c, cmd->name);
 		code_policy(c, cmd);
+		break;
+	case CORE_CMD_VM_CHANGE:
+		code_vm(c, cmd);
+		break;
+	case CORE_CMD_BATCH_PART:
+		code_u64(c, &cmd->batch);
+		code_u32(c, &cmd->offset);
+		code_u16(c, &cmd->part_len);
+		if (c->r && cmd->part_len > CORE_PART_MAX) {
+			c->r->bad = true;
+			cmd->part_len = 0;
+		}
+		code_bytes(c, cmd->part, cmd->part_len);
+		break;
+	case CORE_CMD_BATCH_APPLY:
+		code_u64(c, &cmd->batch);
+		code_u32(c, &cmd->offset);
 		break;
 	case CORE_CMD_VM_START:
 		CODE_STR(c, cmd->name);

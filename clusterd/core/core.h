@@ -43,6 +43,8 @@
 #define CORE_NONE	  0xffffu /* no such volume or VM */
 #define CORE_LOSSES_MAX	  8u
 #define CORE_SETS_MAX	  32u
+#define CORE_PART_MAX	  4096u		 /* bytes of a batch in one entry */
+#define CORE_BATCH_MAX	  (256u << 10) /* bytes of a whole batch */
 
 typedef uint16_t core_nodes; /* set of node ids: bit (id - 1) */
 #define CORE_NODE_BIT(id) ((core_nodes)(1u << ((id) - 1u)))
@@ -266,6 +268,7 @@ struct core_vm {
 	struct core_cause cause; /* of its state, or what it waits for */
 	uint8_t avoid; /* node where it failed last, or 0 */
 	bool again;    /* CREATING: the outcome of the last try is not known */
+	bool adopt;    /* CREATING: disks that are there already are its own */
 	core_nodes copies; /* nodes where a process of this VM may exist.  No start while any is set */
 	uint64_t generation; /* of the copy at node */
 	uint64_t generation_last; /* highest given out */
@@ -410,6 +413,13 @@ struct core_quarantine {
 	uint32_t time_s;
 };
 
+/* Commands that are collected until all are there: applied as one. */
+struct core_batch {
+	uint64_t id;
+	uint32_t len_bytes;
+	uint8_t bytes[CORE_BATCH_MAX];
+};
+
 struct core_state {
 	uint64_t applied_seq;
 	uint64_t now_ms; /* cluster time: the sum of TICKs */
@@ -444,6 +454,7 @@ struct core_state {
 	struct core_trace trace[CORE_TRACE_MAX]; /* ring */
 	uint32_t trace_next;
 	uint64_t trace_total;
+	struct core_batch batch;
 };
 
 /* ---- commands ------------------------------------------------------------------------------- */
@@ -467,7 +478,10 @@ enum core_command_kind {
 	CORE_CMD_CLUSTER_ARM,	 /* text: who */
 	CORE_CMD_CLUSTER_LEVEL,	 /* raise the functional level as far as all nodes know */
 	CORE_CMD_VM_SET,	 /* name; policy as far as set */
-	CORE_CMD_LAST = CORE_CMD_VM_SET,
+	CORE_CMD_VM_CHANGE,	 /* vm: kernel, memory, networks ... of a VM that is stopped; disks as they are */
+	CORE_CMD_BATCH_PART,	 /* batch, offset, part: more bytes of a batch (batch.c) */
+	CORE_CMD_BATCH_APPLY,	 /* batch, offset (its length): all of it, or nothing */
+	CORE_CMD_LAST = CORE_CMD_BATCH_APPLY,
 	/* what daemons tell each other; never from an operator */
 	CORE_CMD_MEMBERS = 64,	 /* members, alive */
 	CORE_CMD_HELLO,		 /* node: boot id, memory, cpus, report of what runs */
@@ -530,6 +544,11 @@ struct core_command {
 	char lun[CORE_LUN_MAX];
 	char text[CORE_TEXT_MAX];
 	struct core_result result;
+	uint64_t batch;
+	uint32_t offset;
+	uint16_t part_len;
+	uint8_t part[CORE_PART_MAX];
+	bool adopt; /* VM_CREATE: disks that are there already are its own */
 	uint8_t set_count;
 	struct core_set sets[CORE_SETS_MAX];
 	uint32_t set; /* enum core_policy_field */

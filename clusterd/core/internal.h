@@ -175,5 +175,14 @@ void core_explain_node(struct core_text *t, const struct core_state *st, const s
 /* operator.c */
 void core_operator(struct core_state *st, const struct core_command *cmd,
 		   struct core_answer *ret_answer);
+/* ans->err says whether it would be taken; nothing is changed.  For what may stand in a batch. */
+void core_vm_create_check(const struct core_state *st, const struct core_command *cmd,
+			  struct core_answer *ans);
+void core_vm_change_check(const struct core_state *st, const struct core_command *cmd,
+			  struct core_answer *ans);
+
+/* batch.c */
+void core_batch_part(struct core_state *st, const struct core_command *cmd, struct core_answer *ans);
+void core_batch_apply(struct core_state *st, const struct core_command *cmd, struct core_answer *ans);
 
 #endif

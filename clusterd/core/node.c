@@ -204,6 +204,9 @@ void core_node_members(struct core_state *st, core_nodes members, core_nodes ali
 {
 	uint8_t id;
 
+	/* Who collected it may be gone; who is there begins anew. */
+	st->batch.id = 0;
+	st->batch.len_bytes = 0;
 	st->members = members;
 	st->alive = alive | members;
 	for (id = 1; id <= CL_NODES_MAX; id++) {

@@ -289,26 +289,41 @@ static bool path_sound(const char *path)
 	return before != '/';
 }
 
-static void op_vm_create(struct core_state *st, const struct core_command *cmd,
-			 struct core_answer *ans)
+static void vm_sane(const struct core_vm_config *c, struct core_answer *ans)
 {
-	const struct core_vm_config *c = &cmd->vm;
-	struct core_vm_policy policy;
-	uint16_t volumes[CORE_DISKS_MAX];
-	struct core_vm *vm = NULL;
-	uint16_t i, k, d;
-
 	if (!cl_name_valid(c->name))
 		REFUSE(ans, EINVAL, "vm: that is no name: 1 to 63 of A-Z a-z 0-9 . _ -");
-	if (core_vm_find(st, c->name, NULL))
-		REFUSE(ans, EEXIST, "vm ", c->name, ": there is one of this name already");
 	if (!c->memory_mib || !c->cpus || c->cpus > 64 || c->disk_count > CORE_DISKS_MAX ||
 	    c->net_count > CORE_NETS_MAX || !c->kernel[0])
 		REFUSE(ans, EINVAL, "vm ", c->name,
 		       ": memory, 1 to 64 CPUs, a kernel, at most 4 disks and 2 networks are needed");
+}
+
+static uint16_t volume_of(const struct core_state *st, const struct core_command *cmd, uint16_t disk)
+{
+	uint16_t index = CORE_NONE;
+
+	if (cmd->volume_names[disk][0] && !core_volume_find(st, cmd->volume_names[disk], &index))
+		return CORE_NONE;
+	return index;
+}
+
+void core_vm_create_check(const struct core_state *st, const struct core_command *cmd,
+			  struct core_answer *ans)
+{
+	const struct core_vm_config *c = &cmd->vm;
+	struct core_vm_policy policy;
+	uint16_t volumes[CORE_DISKS_MAX];
+	uint16_t i, k, d;
+
+	vm_sane(c, ans);
+	if (ans->err)
+		return;
 	core_policy_default(&policy);
 	if (core_policy_take(st, &policy, cmd, c->name, ans))
 		return;
+	if (core_vm_find(st, c->name, NULL))
+		REFUSE(ans, EEXIST, "vm ", c->name, ": there is one of this name already");
 	for (d = 0; d < c->disk_count; d++) {
 		volumes[d] = CORE_NONE;
 		if (!cmd->volume_names[d][0])
@@ -331,25 +346,94 @@ static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 					REFUSE(ans, EBUSY, "vm ", c->name, ": disk ",
 					       c->disks[d].path, " belongs to VM ",
 					       st->vms[i].config.name);
+		for (k = 0; k < d; k++)
+			if (volumes[k] == volumes[d] &&
+			    core_str_equal(c->disks[k].path, c->disks[d].path))
+				REFUSE(ans, EINVAL, "vm ", c->name, ": disk ", c->disks[d].path,
+				       " is named twice");
 	}
+	for (i = 0; i < CORE_VMS_MAX; i++)
+		if (i >= st->vm_count || st->vms[i].state == CORE_VM_UNUSED)
+			return;
+	REFUSE(ans, ENOSPC, "vm ", c->name, ": there are 256 VMs already");
+}
+
+static void op_vm_create(struct core_state *st, const struct core_command *cmd,
+			 struct core_answer *ans)
+{
+	const struct core_vm_config *c = &cmd->vm;
+	struct core_vm *vm = NULL;
+	uint16_t i, d;
+
+	core_vm_create_check(st, cmd, ans);
+	if (ans->err)
+		return;
 	for (i = 0; i < CORE_VMS_MAX && !vm; i++)
 		if (i == st->vm_count || st->vms[i].state == CORE_VM_UNUSED)
 			vm = &st->vms[i];
-	if (!vm)
-		REFUSE(ans, ENOSPC, "vm ", c->name, ": there are 256 VMs already");
 	i = (uint16_t)(vm - st->vms);
 	if (i == st->vm_count)
 		st->vm_count++;
 	memset(vm, 0, sizeof(*vm));
 	vm->config = *c;
-	vm->policy = policy;
+	core_policy_default(&vm->policy);
+	core_policy_take(st, &vm->policy, cmd, c->name, ans);
 	for (d = 0; d < c->disk_count; d++) {
-		vm->config.disks[d].volume = volumes[d];
+		vm->config.disks[d].volume = volume_of(st, cmd, d);
 		vm->config.disks[d].created = false;
 	}
+	vm->adopt = cmd->adopt;
 	core_vm_set(st, vm, CORE_VM_CREATING, CORE_WHY_OPERATOR, 0, 0, 0);
+	if (cmd->adopt)
+		return; /* one of many: nobody waits for each */
 	vm->job = core_job_new(st, cmd->kind, CORE_OBJECT_VM, i, c->name);
 	ans->job = vm->job;
+}
+
+void core_vm_change_check(const struct core_state *st, const struct core_command *cmd,
+			  struct core_answer *ans)
+{
+	const struct core_vm_config *c = &cmd->vm;
+	const struct core_vm *vm = core_vm_find(st, c->name, NULL);
+
+	vm_sane(c, ans);
+	if (ans->err)
+		return;
+	if (!vm)
+		REFUSE(ans, ENOENT, "vm ", c->name, ": there is no such VM");
+	if (vm->state != CORE_VM_STOPPED && vm->state != CORE_VM_FAILED)
+		REFUSE(ans, EBUSY, "vm ", c->name, " is ", core_vm_state_name(vm->state),
+		       ": its machine can be changed only while it is stopped");
+	if (c->disk_count != vm->config.disk_count)
+		REFUSE(ans, EINVAL, "vm ", c->name, ": its disks cannot be changed");
+	for (uint16_t d = 0; d < c->disk_count; d++)
+		if (volume_of(st, cmd, d) != vm->config.disks[d].volume ||
+		    c->disks[d].size_bytes != vm->config.disks[d].size_bytes ||
+		    !core_str_equal(c->disks[d].path, vm->config.disks[d].path))
+			REFUSE(ans, EINVAL, "vm ", c->name, ": its disks cannot be changed");
+}
+
+static void op_vm_change(struct core_state *st, const struct core_command *cmd,
+			 struct core_answer *ans)
+{
+	const struct core_vm_config *c = &cmd->vm;
+	struct core_vm_config *own;
+	struct core_vm *vm;
+
+	core_vm_change_check(st, cmd, ans);
+	if (ans->err)
+		return;
+	vm = (struct core_vm *)core_vm_find(st, c->name, NULL);
+	own = &vm->config;
+	own->memory_mib = c->memory_mib;
+	own->cpus = c->cpus;
+	own->net_count = c->net_count;
+	memcpy(own->kernel, c->kernel, sizeof(own->kernel));
+	memcpy(own->initrd, c->initrd, sizeof(own->initrd));
+	memcpy(own->append, c->append, sizeof(own->append));
+	memcpy(own->nets, c->nets, sizeof(own->nets));
+	core_trace_add(st, CORE_OBJECT_VM, own->name, vm->state, vm->state, CORE_WHY_VM_CHANGED, 0, 0,
+		       0);
 }
 
 static void vm_job(struct core_state *st, struct core_vm *vm, const struct core_command *cmd,
@@ -589,6 +673,15 @@ void core_operator(struct core_state *st, const struct core_command *cmd,
 		break;
 	case CORE_CMD_VM_CREATE:
 		op_vm_create(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_VM_CHANGE:
+		op_vm_change(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_BATCH_PART:
+		core_batch_part(st, cmd, ret_answer);
+		break;
+	case CORE_CMD_BATCH_APPLY:
+		core_batch_apply(st, cmd, ret_answer);
 		break;
 	default:
 		op_vm(st, cmd, ret_answer);

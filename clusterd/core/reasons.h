@@ -115,3 +115,5 @@ CORE_WHY(DRAIN_STUCK, "it stays on node %n: its policy allows nothing beyond wha
 CORE_WHY(DRAIN_REFUSED, "the guest on node %n did not shut down: error %1")
 CORE_WHY(FAILBACK_GIVEN_UP, "going home to node %n failed too often; it stays where it is")
 CORE_WHY(FAILBACK_NO_ROOM, "its home, node %n, cannot take it; it stays where it is")
+CORE_WHY(VM_CHANGED, "an operator changed its machine")
+CORE_WHY(BATCH_APPLIED, "an operator imported a configuration: %1 commands at once")

@@ -141,6 +141,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_bool(c, &vm->force);
 	code_bool(c, &vm->exited);
 	code_bool(c, &vm->again);
+	code_bool(c, &vm->adopt);
 	code_u8(c, &vm->exit);
 	code_limit8(c, &vm->node, CL_NODES_MAX);
 	code_limit8(c, &vm->home, CL_NODES_MAX);
@@ -286,6 +287,13 @@ static void code_state(struct coder *c, struct core_state *st)
 	used = st->trace_total < CORE_TRACE_MAX ? (uint32_t)st->trace_total : CORE_TRACE_MAX;
 	for (i = 0; i < used; i++)
 		code_trace(c, &st->trace[i]);
+	code_u64(c, &st->batch.id);
+	code_u32(c, &st->batch.len_bytes);
+	if (st->batch.len_bytes > CORE_BATCH_MAX) {
+		c->r->bad = true;
+		st->batch.len_bytes = 0;
+	}
+	code_bytes(c, st->batch.bytes, st->batch.len_bytes);
 }
 
 /* What points at other things must point at things that are there. */

@@ -11,6 +11,8 @@ void core_state_init(struct core_state *st)
 	memset(st->jobs, 0, sizeof(st->jobs));
 	st->job_next = st->trace_next = 0;
 	st->trace_total = 0;
+	st->batch.id = 0;
+	st->batch.len_bytes = 0;
 	st->level = CORE_LEVEL;
 	st->next_incarnation = 1;
 	st->next_effect = 1;
@@ -213,6 +215,7 @@ const char *core_command_name(uint8_t kind)
 		"node-confirm-dead", "volume-add", "volume-move", "vm-create",
 		"vm-start",   "vm-stop",    "vm-delete", "vm-migrate",	 "vm-cancel",
 		"cluster-set", "cluster-disarm", "cluster-arm", "cluster-level", "vm-set",
+		"vm-change",  "batch-part", "batch-apply",
 	};
 	static const char *const daemons[] = { "members", "hello",	 "vote",     "tick",
 					       "result",  "vm-exit", "key-lost", "csvd-lost" };

@@ -174,7 +174,7 @@ static bool disks_step(struct core_state *st, uint16_t index, enum core_effect_k
 		fx = core_effect_new(st, kind, v->owner, disk->volume, index);
 		if (fx) {
 			fx->disk = i;
-			fx->flags = vm->again ? CORE_FLAG_AGAIN : 0;
+			fx->flags = vm->again || vm->adopt ? CORE_FLAG_AGAIN : 0;
 			vm->again = false;
 		}
 		return false;

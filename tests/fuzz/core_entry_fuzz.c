@@ -3,7 +3,7 @@
  * A log message, an entry and a snapshot from a hostile member: refused whole or taken; an entry that decodes
  * encodes to the same bytes, and applying it to a state, or going on from a snapshot that was taken, breaks nothing.
  *
- * fuzz-sources: clusterd/core/apply.c clusterd/core/command.c clusterd/core/effect.c clusterd/core/migrate.c clusterd/core/node.c clusterd/core/operator.c clusterd/core/place.c clusterd/core/snapshot.c clusterd/core/state.c clusterd/core/text.c clusterd/core/vm.c clusterd/core/volume.c clusterd/core/why.c clusterd/log/message.c common/cl_types.c common/cl_wire.c
+ * fuzz-sources: clusterd/core/apply.c clusterd/core/batch.c clusterd/core/command.c clusterd/core/effect.c clusterd/core/migrate.c clusterd/core/node.c clusterd/core/operator.c clusterd/core/place.c clusterd/core/settings.c clusterd/core/snapshot.c clusterd/core/state.c clusterd/core/text.c clusterd/core/timing.c clusterd/core/vm.c clusterd/core/volume.c clusterd/core/why.c clusterd/log/message.c common/cl_types.c common/cl_wire.c
  */
 #include "clusterd/core/core.h"
 #include "clusterd/log/message.h"

@@ -39,6 +39,9 @@ static void fill(uint8_t kind)
 	cmd.vm.net_count = 1;
 	strcpy(cmd.vm.disks[1].path, "web.img");
 	strcpy(cmd.volume_names[1], "data");
+	cmd.set_count = 1;
+	cmd.part_len = 5;
+	cmd.batch = 6;
 	cmd.report_count = 2;
 	cmd.report[1].name_hash = core_name_hash("web");
 	cmd.report[1].seen = CORE_SEEN_RUNNING;
