@@ -29,7 +29,6 @@
 #define MOVE_MS	       3600000u
 #define PORT_FIRST     7410u
 #define PORT_LAST      7499u
-#define DOWNTIME_MS    300
 
 /* ---- a connection that hears events --------------------------------------------------------- */
 
@@ -190,8 +189,10 @@ void cd_fx_vm_migrate(struct cd_fx *fx)
 	if (rc == 0 && strcmp(state, "migrating") != 0) {
 		rc = cl_ctl_client_call(
 			client, "migrate",
-			json_pack("{s:s s:i s:s s:i}", "address", fx->peer_address, "port",
-				  fx->effect.port, "peer", fx->peer, "downtime_ms", DOWNTIME_MS),
+			json_pack("{s:s s:i s:s s:I s:b}", "address", fx->peer_address, "port",
+				  fx->effect.port, "peer", fx->peer, "downtime_ms",
+				  (json_int_t)fx->effect.pause_ms, "throttle",
+				  (fx->effect.flags & CORE_FLAG_THROTTLE) != 0),
 			CALL_MS, &result, &error);
 		json_decref(result);
 	}

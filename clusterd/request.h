@@ -15,6 +15,7 @@ void cd_request_propose(struct cd *cd, struct cd_ipc_call *call, const struct co
 
 /* ---- request_vm_jansson.c ---- */
 void cd_request_vm_create(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+void cd_request_vm_set(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 
 /* ---- request_cluster_jansson.c ---- */
 /* Settings by name into cmd; 0 or -EINVAL with one line, and the member that is wrong. */

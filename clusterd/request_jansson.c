@@ -336,6 +336,7 @@ static const struct {
 	{ "volume-add", do_volume_add, false },
 	{ "volume-move", do_volume_move, false },
 	{ "vm-create", cd_request_vm_create, false },
+	{ "vm-set", cd_request_vm_set, false },
 	{ "vm-start", do_vm_start, false },
 	{ "vm-stop", do_vm_stop, false },
 	{ "vm-delete", do_vm_delete, false },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `vm-create`: a VM's configuration as a client gives it, checked field by field, then what it names on
+ * `vm-set`, and `vm-create`: a VM's configuration as a client gives it, checked field by field, then what it names on
  * this node (kernel, initrd, disks that are not to be made, bridges) in a worker.  Whether the cluster takes it is the core's to say.
  */
 #include "clusterd/request.h"
@@ -13,6 +13,7 @@
 #include "clusterd/check_linux.h"
 #include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
+#include "clusterd/policy_jansson.h"
 
 static void copy(char *to, size_t cap_bytes, const char *from)
 {
@@ -205,7 +206,11 @@ static int vm_config_read(const struct cd *cd, const json_t *request, struct cor
 	copy(cmd->vm.append, sizeof(cmd->vm.append), append);
 	cd_pki_random(cmd->vm.uuid, sizeof(cmd->vm.uuid));
 	rc = vm_disks_read(cd, request, cmd, error, cap_bytes);
-	return rc < 0 ? rc : vm_nets_read(cd, request, cmd, error, cap_bytes);
+	if (rc == 0)
+		rc = vm_nets_read(cd, request, cmd, error, cap_bytes);
+	return rc < 0 ? rc :
+			cd_policy_read(cd_state(cd), json_object_get(request, "policy"),
+				       &cmd->policy, &cmd->set, error, cap_bytes);
 }
 
 void cd_request_vm_create(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
@@ -237,4 +242,24 @@ void cd_request_vm_create(struct cd *cd, struct cd_ipc_call *call, const json_t 
 		return;
 	}
 	cd_pool_submit(cd->work, &create->job);
+}
+
+void cd_request_vm_set(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
+{
+	const char *name = cd_request_name(call, request, "name");
+	struct core_command *cmd;
+	char error[512];
+	int rc;
+
+	if (!name)
+		return;
+	cmd = cd_request_command(CORE_CMD_VM_SET);
+	copy(cmd->name, sizeof(cmd->name), name);
+	rc = cd_policy_read(cd_state(cd), json_object_get(request, "policy"), &cmd->policy, &cmd->set,
+			    error, sizeof(error));
+	if (rc < 0)
+		cd_ipc_reply_error(call, -rc, "vm %s: %s", name, error);
+	else
+		cd_request_propose(cd, call, cmd);
+	free(cmd);
 }

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clusterd/core/place.h"
+#include "clusterd/policy_jansson.h"
+
 static const char *const reason_names[] = {
 	"NONE",
 #define CORE_WHY(name, text) #name,
@@ -147,13 +150,14 @@ json_t *cd_view_vm(struct cd *cd, uint16_t index)
 	json_t *migration = json_null();
 
 	if (vm->migration.phase)
-		migration = json_pack("{s:s s:b s:s s:s}", "phase",
+		migration = json_pack("{s:s s:b s:s s:s s:s}", "phase",
 				      core_migration_phase_name(vm->migration.phase), "quick",
-				      vm->migration.quick, "source",
+				      vm->migration.quick, "rung",
+				      core_rung_name(vm->migration.rung), "source",
 				      node_name(st, vm->migration.source), "target",
 				      node_name(st, vm->migration.target));
 	cd_uuid_text(c->uuid, uuid);
-	return json_pack("{s:s s:s s:s s:b s:o s:o s:I s:I s:i s:s s:s s:s s:o s:o s:o s:b s:o s:I}",
+	return json_pack("{s:s s:s s:s s:b s:o s:o s:I s:I s:i s:s s:s s:s s:o s:o s:o s:b s:o s:I s:i s:o}",
 			 "name", c->name, "uuid", uuid, "state", core_vm_state_name(vm->state),
 			 "run", vm->run, "node", text_or_null(node_name(st, vm->node)), "home",
 			 text_or_null(node_name(st, vm->home)), "generation",
@@ -162,7 +166,22 @@ json_t *cd_view_vm(struct cd *cd, uint16_t index)
 			 "disks", vm_disks(st, c), "nets", vm_nets(c), "reason",
 			 cause_text(st, &vm->cause), "saved",
 			 vm->saved, "migration", migration, "since_ms",
-			 (json_int_t)(st->now_ms - vm->since_ms));
+			 (json_int_t)(st->now_ms - vm->since_ms), "failures", (int)vm->failures,
+			 "policy", cd_policy_json(st, &vm->policy));
+}
+
+/* Node losses that can be absorbed, and what keeps it from being more. */
+static json_t *view_spare(const struct core_state *st)
+{
+	static const char *const limits[] = { "not-asked", "quorum", "room" };
+	struct core_spare spare;
+
+	core_spare(st, CORE_NONE, CORE_SPARE_MAX, &spare);
+	return json_pack("{s:i s:I s:s s:o s:o}", "losses", (int)spare.losses, "wanted",
+			 (json_int_t)st->settings.spare, "limit", limits[spare.limit], "lost",
+			 node_set(st, spare.lost), "vm",
+			 spare.vm == CORE_NONE ? json_null() :
+						 json_string(st->vms[spare.vm].config.name));
 }
 
 json_t *cd_view_job(struct cd *cd, const struct core_job *job)
@@ -235,5 +254,6 @@ json_t *cd_view_status(struct cd *cd)
 						     (json_int_t)st->disarmed_wall_ms) :
 					   json_null());
 	json_object_set_new(status, "settings", cd_settings_json(st));
+	json_object_set_new(status, "spare", view_spare(st));
 	return status;
 }

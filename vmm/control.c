@@ -353,6 +353,7 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 		.bandwidth_bps = bandwidth,
 		.rounds_max = (uint32_t)rounds,
 		.switch_anyway = stall && strcmp(stall, "switch") == 0,
+		.no_throttle = json_is_false(json_object_get(msg, "throttle")),
 		.verify = json_is_true(json_object_get(msg, "verify")),
 	};
 	job_request(c, req, &job);

@@ -21,6 +21,7 @@ enum ctl_exit {
 
 #define CTL_DISKS_MAX 8u
 #define CTL_NETS_MAX  8u
+#define CTL_POLICY_OPTIONS 9u
 
 /* The command line.  Strings are borrowed from argv. */
 struct ctl {
@@ -31,6 +32,7 @@ struct ctl {
 	const char *disks[CTL_DISKS_MAX], *nets[CTL_NETS_MAX];
 	unsigned n_disks, n_nets;
 	const char *sets[CORE_SETS_MAX]; /* by setting; NULL: not named */
+	const char *policy[CTL_POLICY_OPTIONS]; /* by ctl_policy_options; NULL: not named */
 	const char *argv[4]; /* after the command's words */
 	int argc;
 	struct cd_ipc_client *client;
@@ -72,6 +74,7 @@ int ctl_volume_add(struct ctl *ctl);
 int ctl_volume_list(struct ctl *ctl);
 int ctl_volume_move(struct ctl *ctl);
 int ctl_vm_create(struct ctl *ctl);
+int ctl_vm_set(struct ctl *ctl);
 int ctl_vm_start(struct ctl *ctl);
 int ctl_vm_stop(struct ctl *ctl);
 int ctl_vm_migrate(struct ctl *ctl);
@@ -94,6 +97,14 @@ int ctl_timing(struct ctl *ctl);
 /* ---- plan.c ---- */
 /* Asks what the request (taken over) would lead to, and shows it.  CTL_FAILED: it would not be done. */
 int ctl_plan(struct ctl *ctl, json_t *request);
+
+/* ---- policy.c ---- */
+extern const char *const ctl_policy_options[CTL_POLICY_OPTIONS];
+/* Adds "policy" to the request if one was named; an exit code, after the error was shown. */
+int ctl_policy_request(const struct ctl *ctl, json_t *request);
+#define CTL_POLICY_LINES 7u
+/* What `vm show` says of it: line 0 to CTL_POLICY_LINES - 1. */
+void ctl_policy_text(const json_t *policy, unsigned line, char *out, size_t cap_bytes);
 
 /* ---- show.c ---- */
 void ctl_show_status(const json_t *status);

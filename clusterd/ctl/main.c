@@ -35,6 +35,7 @@ enum {
 	O_SINCE = 1 << 15,
 	O_PLAN = 1 << 16,
 	O_RAISE = 1 << 17,
+	O_POLICY = 1 << 19, /* what `vm set` takes */
 	O_SET = 1 << 18, /* --SETTING VALUE, by clusterd/core/settings.h */
 	O_ALWAYS = O_JSON | O_NOWAIT | O_TIMEOUT,
 };
@@ -65,10 +66,15 @@ static const struct command {
 	{ "volume", "add", ctl_volume_add, 1, O_LUN | O_FORCE, "volume add NAME --lun ID [--force]" },
 	{ "volume", "list", ctl_volume_list, 0, 0, "volume list" },
 	{ "volume", "move", ctl_volume_move, 2, O_PLAN, "volume move NAME NODE [--plan]" },
-	{ "vm", "create", ctl_vm_create, 1, O_VM,
+	{ "vm", "create", ctl_vm_create, 1, O_VM | O_POLICY,
 	  "vm create NAME --kernel K [--initrd I] [--append S] [--memory 256M] [--cpus 1]"
-	  " [--disk VOLUME/PATH[,size=1G]]... [--net SWITCH[,mac=M]]..." },
-	{ "vm", "start", ctl_vm_start, 1, O_TO, "vm start NAME [--to NODE]" },
+	  " [--disk VOLUME/PATH[,size=1G]]... [--net SWITCH[,mac=M]]... [what `vm set` takes]" },
+	{ "vm", "set", ctl_vm_set, 1, O_POLICY,
+	  "vm set NAME [--priority high|medium|low|none] [--preferred N1,N2|none] [--possible N1,N2|any]"
+	  " [--anti-affinity GROUP[,hard]|none] [--failover-limit N|auto[/PERIOD]]"
+	  " [--failback never|immediate|HH-HH] [--restart-wait TIME]"
+	  " [--drain live|quick|shutdown] [--max-pause TIME]" },
+	{ "vm", "start", ctl_vm_start, 1, O_TO | O_FORCE, "vm start NAME [--to NODE] [--force]" },
 	{ "vm", "stop", ctl_vm_stop, 1, O_FORCE, "vm stop NAME [--force]" },
 	{ "vm", "migrate", ctl_vm_migrate, 1, O_TO | O_METHOD | O_PLAN,
 	  "vm migrate NAME [--to NODE] [--live|--quick] [--plan]" },
@@ -100,6 +106,7 @@ static int usage(int argc, char **argv)
 }
 
 #define SETTING_FIRST 256 /* options above: settings, by number */
+#define POLICY_FIRST  512 /* ... and what a VM's policy has */
 
 static const struct option plain_options[] = {
 	{ "json", no_argument, NULL, 'j' },	  { "no-wait", no_argument, NULL, 'n' },
@@ -118,12 +125,33 @@ static const struct option plain_options[] = {
 	{ "raise", no_argument, NULL, 'r' },
 };
 
-/* Plain ones and the cluster's settings; out has room for all and the end. */
-static void options_make(struct option *out)
+static bool matches(const struct command *cmd, int argc, char **argv)
 {
-	unsigned n = CL_ARRAY_LEN(plain_options);
+	return argc >= (cmd->verb ? 2 : 1) && strcmp(argv[0], cmd->noun) == 0 &&
+	       (!cmd->verb || strcmp(argv[1], cmd->verb) == 0);
+}
 
-	memcpy(out, plain_options, sizeof(plain_options));
+/* The command takes a VM's policy: then --drain and --failback have values. */
+static bool about_policy(int argc, char **argv)
+{
+	for (int a = 1; a + 1 < argc; a++)
+		for (unsigned i = 0; i < CL_ARRAY_LEN(commands); i++)
+			if (matches(&commands[i], argc - a, argv + a))
+				return commands[i].options & O_POLICY;
+	return false;
+}
+
+/* A VM's policy, plain ones, and the cluster's settings; out has room for all and the end. */
+static void options_make(struct option *out, bool policy)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; policy && i < CTL_POLICY_OPTIONS; i++)
+		out[n++] = (struct option){ ctl_policy_options[i], required_argument, NULL,
+					    POLICY_FIRST + (int)i };
+	for (unsigned i = 0; i < CL_ARRAY_LEN(plain_options); i++)
+		if (!policy || (plain_options[i].val != 'd' && plain_options[i].val != 'b'))
+			out[n++] = plain_options[i];
 	for (unsigned i = 0; i < core_setting_count(); i++)
 		out[n++] = (struct option){ core_settings[i].name, required_argument, NULL,
 					    SETTING_FIRST + (int)i };
@@ -135,6 +163,8 @@ static unsigned option_take(struct ctl *ctl, int c)
 {
 	uint64_t n;
 
+	if (c >= POLICY_FIRST)
+		return ctl->policy[c - POLICY_FIRST] = optarg, O_POLICY;
 	if (c >= SETTING_FIRST)
 		return ctl->sets[c - SETTING_FIRST] = optarg, O_SET;
 	switch (c) {
@@ -218,12 +248,6 @@ static void verbs_text(const char *noun, char *out, size_t cap_bytes)
 		snprintf(out + len, cap_bytes - len, "%s%s", len ? " or " : "", last);
 }
 
-static bool matches(const struct command *cmd, int argc, char **argv)
-{
-	return argc >= (cmd->verb ? 2 : 1) && strcmp(argv[0], cmd->noun) == 0 &&
-	       (!cmd->verb || strcmp(argv[1], cmd->verb) == 0);
-}
-
 /* No command fits: as much as can be said. */
 static int no_command(struct ctl *ctl, int argc, char **argv)
 {
@@ -296,14 +320,14 @@ static int bad_option(const struct ctl *ctl, int c, const char *given)
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .timeout_s = TIMEOUT_DEFAULT_S, .tty = isatty(2) };
-	struct option long_options[CL_ARRAY_LEN(plain_options) + CORE_SETS_MAX + 1];
+	struct option long_options[CL_ARRAY_LEN(plain_options) + CTL_POLICY_OPTIONS + CORE_SETS_MAX + 1];
 	const char *used_names[32] = { NULL };
 	unsigned used = 0, bit;
 	bool help = false;
 	int c, index, rc;
 
 	opterr = 0;
-	options_make(long_options);
+	options_make(long_options, about_policy(argc, argv));
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--json") == 0)
 			ctl.json = true;

@@ -46,6 +46,32 @@ int ctl_size_parse(const char *text, uint64_t *ret_bytes)
 	return 0;
 }
 
+int ctl_period_parse(const char *text, uint64_t default_ms, uint64_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = { { "ms", 1 },	 { "s", 1000 },	      { "m", 60000 },
+		      { "h", 3600000 }, { "d", 86400000 } };
+	uint64_t unit = default_ms, v;
+	const char *p = text;
+	int rc = digits(&p, &v);
+
+	if (rc < 0)
+		return rc;
+	for (unsigned i = 0; *p && i < CL_ARRAY_LEN(units); i++)
+		if (strcmp(p, units[i].name) == 0) {
+			unit = units[i].ms;
+			p += strlen(p);
+		}
+	if (*p)
+		return -EINVAL;
+	if (v > INT64_MAX / unit)
+		return -ERANGE;
+	*ret_ms = v * unit;
+	return 0;
+}
+
 int ctl_number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
 {
 	const char *p = text;

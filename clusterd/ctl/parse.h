@@ -15,6 +15,9 @@ int ctl_size_parse(const char *text, uint64_t *ret_bytes);
 /* A decimal number within [min, max]: 0, -EINVAL or -ERANGE. */
 int ctl_number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
 
+/* "500ms", "30s", "5m", "6h", "1d", or a number of default_ms each: 0, -EINVAL or -ERANGE. */
+int ctl_period_parse(const char *text, uint64_t default_ms, uint64_t *ret_ms);
+
 struct ctl_disk {
 	char volume[CL_NAME_MAX];
 	char path[CTL_PATH_MAX];

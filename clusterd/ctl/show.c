@@ -127,7 +127,7 @@ static void field(const char *name, const char *text)
 
 void ctl_show_vm(const json_t *vm)
 {
-	static const char *const texts[] = { "name",   "uuid",	 "state", "node", "reason",
+	static const char *const texts[] = { "name",   "uuid",	 "state", "node", "home", "reason",
 					     "kernel", "initrd", "append" };
 	const json_t *item;
 	char text[512], size[32];
@@ -149,6 +149,15 @@ void ctl_show_vm(const json_t *vm)
 		snprintf(text, sizeof(text), "%s %s", ctl_text(item, "switch"),
 			 ctl_text(item, "mac"));
 		field("net", text);
+	}
+	item = json_object_get(vm, "policy");
+	for (i = 0; i < CTL_POLICY_LINES; i++) {
+		static const char *const names[CTL_POLICY_LINES] = {
+			"priority", "preferred", "possible", "apart", "limit", "failback", "drain"
+		};
+
+		ctl_policy_text(item, (unsigned)i, text, sizeof(text));
+		field(names[i], text);
 	}
 	item = json_object_get(vm, "migration");
 	if (json_is_object(item)) {
@@ -185,6 +194,31 @@ void ctl_show_luns(const json_t *luns)
 	table_print(heads, CL_ARRAY_LEN(heads), cells, rows);
 }
 
+static void spare_print(const json_t *spare)
+{
+	json_int_t losses = number(spare, "losses"), wanted = number(spare, "wanted");
+	const char *limit = ctl_text(spare, "limit");
+	const json_t *node;
+	char lost[256] = "";
+	size_t i, len = 0;
+
+	if (!json_is_object(spare))
+		return;
+	json_array_foreach(json_object_get(spare, "lost"), i, node)
+		if (len < sizeof(lost))
+			len += (size_t)snprintf(lost + len, sizeof(lost) - len, "%s%s",
+						len ? " and " : "", json_string_value(node));
+	printf("%sthe loss of %lld node%s can be absorbed", losses < wanted ? "*** only " : "",
+	       (long long)losses, losses == 1 ? "" : "s");
+	if (strcmp(limit, "room") == 0)
+		printf("; without %s there would be no room for VM %s", lost, ctl_text(spare, "vm"));
+	else if (strcmp(limit, "quorum") == 0)
+		printf(", then the votes run out");
+	if (losses < wanted)
+		printf("; the spare to keep is %lld ***", (long long)wanted);
+	printf("\n");
+}
+
 void ctl_show_status(const json_t *status)
 {
 	const json_t *votes = json_object_get(status, "votes");
@@ -215,6 +249,7 @@ void ctl_show_status(const json_t *status)
 	if (number(status, "level") < number(status, "level_here"))
 		printf("functional level %lld; this node knows %lld (`clusterctl cluster level --raise`)\n",
 		       (long long)number(status, "level"), (long long)number(status, "level_here"));
+	spare_print(json_object_get(status, "spare"));
 	if (json_is_true(json_object_get(status, "frozen")))
 		printf("this node is cut off: its VMs are frozen\n");
 	if (trouble[0])

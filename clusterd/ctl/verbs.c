@@ -356,11 +356,32 @@ int ctl_vm_create(struct ctl *ctl)
 	}
 	set(request, "append", ctl->append);
 	rc = vm_devices(ctl, request);
+	if (rc == CTL_OK)
+		rc = ctl_policy_request(ctl, request);
 	if (rc != CTL_OK) {
 		json_decref(request);
 		return rc;
 	}
 	return ctl_change(ctl, request);
+}
+
+int ctl_vm_set(struct ctl *ctl)
+{
+	const char *name = name_arg(ctl, 0);
+	json_t *request;
+	int rc;
+
+	if (!name)
+		return CTL_USAGE;
+	request = request_new("vm-set");
+	set(request, "name", name);
+	rc = ctl_policy_request(ctl, request);
+	if (rc == CTL_OK && !json_object_get(request, "policy"))
+		rc = ctl_usage_error(ctl, "nothing to set");
+	if (rc == CTL_OK)
+		return ctl_change(ctl, request);
+	json_decref(request);
+	return rc;
 }
 
 int ctl_vm_start(struct ctl *ctl)

@@ -3,7 +3,7 @@
  * Convergence of pre-copy (see precopy.h).
  *
  * A pass that leaves at least three quarters of what the one before left is a stall; the second stall
- * in a row, and each one after it, holds the guest back one step more.  A pass too short to measure (under 64 KiB or 1 ms)
+ * in a row, and each one after it, holds the guest back one step more, where that is allowed.  A pass too short to measure (under 64 KiB or 1 ms)
  * does not touch the bandwidth: its figure would be the latency of one call.
  */
 #include "vmm/migration/precopy.h"
@@ -44,7 +44,10 @@ enum vmm_precopy_verdict vmm_precopy_round(struct vmm_precopy *p, uint64_t sent_
 		return p->switch_anyway ? VMM_PRECOPY_SWITCH : VMM_PRECOPY_GIVE_UP;
 	if (p->round > 1 && pending_bytes >= before - before / 4) {
 		p->stalls++;
-		if (p->stalls >= 2) {
+		if (p->no_throttle) {
+			if (p->stalls >= VMM_PRECOPY_STALLS_PLAIN && !p->switch_anyway)
+				return VMM_PRECOPY_GIVE_UP;
+		} else if (p->stalls >= 2) {
 			p->throttle_pct = p->throttle_pct ?
 						  p->throttle_pct + VMM_PRECOPY_THROTTLE_STEP :
 						  VMM_PRECOPY_THROTTLE_FIRST;

@@ -31,6 +31,7 @@ struct vmm_precopy {
 	uint64_t fixed_us;
 	uint32_t rounds_max;
 	bool switch_anyway; /* at rounds_max: switch beyond the target instead of giving up */
+	bool no_throttle;   /* never hold the guest back: give up after some stalls */
 
 	/* kept by vmm_precopy_round() */
 	uint32_t round;
@@ -45,6 +46,7 @@ struct vmm_precopy {
 
 #define VMM_PRECOPY_ROUNDS_DEFAULT 40u
 #define VMM_PRECOPY_STATE_PASSES   3u
+#define VMM_PRECOPY_STALLS_PLAIN   3u /* in a row, without throttling: more passes will not help */
 #define VMM_PRECOPY_THROTTLE_FIRST 20u
 #define VMM_PRECOPY_THROTTLE_STEP  15u
 #define VMM_PRECOPY_THROTTLE_MAX   95u

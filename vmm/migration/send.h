@@ -17,6 +17,7 @@ struct vmm_send_params {
 	uint64_t bandwidth_bps; /* cap, bytes a second; 0 = none */
 	uint32_t rounds_max;	/* 0 = default */
 	bool switch_anyway;	/* beyond the target rather than fail */
+	bool no_throttle;	/* the guest is not held back; when that does not converge, it ends early */
 	bool verify;		/* hash all memory at the end on both sides (costs downtime) */
 };
 

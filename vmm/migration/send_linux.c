@@ -331,6 +331,7 @@ static int precopy(struct sender *s, uint32_t *lens, uint64_t rtt_us, struct vmm
 		.rounds_max = s->params->rounds_max ? s->params->rounds_max :
 						      VMM_PRECOPY_ROUNDS_DEFAULT,
 		.switch_anyway = s->params->switch_anyway,
+		.no_throttle = s->params->no_throttle,
 	};
 	enum vmm_precopy_verdict verdict = VMM_PRECOPY_AGAIN;
 	const struct vmm_mig_machine *m = s->m;

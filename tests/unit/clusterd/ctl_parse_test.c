@@ -54,6 +54,28 @@ static void test_numbers(void)
 	CU_ASSERT_EQUAL(v, 4);
 }
 
+static void test_periods(void)
+{
+	static const struct {
+		const char *text;
+		int rc;
+		uint64_t ms;
+	} table[] = {
+		{ "7", 0, 7000 },	  { "500ms", 0, 500 },	{ "30s", 0, 30000 },
+		{ "5m", 0, 300000 },	  { "6h", 0, 21600000 }, { "1d", 0, 86400000 },
+		{ "0", 0, 0 },		  { "", -EINVAL, 1 },	{ "h", -EINVAL, 1 },
+		{ "1w", -EINVAL, 1 },	  { "1.5h", -EINVAL, 1 }, { "-1s", -EINVAL, 1 },
+		{ "1sm", -EINVAL, 1 },	  { "99999999999999999d", -ERANGE, 1 },
+	};
+
+	for (unsigned i = 0; i < CL_ARRAY_LEN(table); i++) {
+		uint64_t ms = 1;
+
+		CU_ASSERT_EQUAL(ctl_period_parse(table[i].text, 1000, &ms), table[i].rc);
+		CU_ASSERT_EQUAL(ms, table[i].ms);
+	}
+}
+
 static void test_disks(void)
 {
 	static const struct {
@@ -111,5 +133,6 @@ static void test_size_text(void)
 	CU_ASSERT_STRING_EQUAL(text, "1.5 GiB");
 }
 
-UNIT_MAIN("ctl_parse", { "sizes", test_sizes }, { "numbers", test_numbers }, { "disks", test_disks }, { "nets", test_nets },
+UNIT_MAIN("ctl_parse", { "sizes", test_sizes }, { "numbers", test_numbers }, { "periods", test_periods },
+	  { "disks", test_disks }, { "nets", test_nets },
 	  { "size text", test_size_text })

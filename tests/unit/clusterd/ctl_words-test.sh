@@ -54,7 +54,7 @@ refused() {
 ctl=$build/clusterd/ctl/clusterctl pr=$build/scsi3pr/scsi3pr
 refused "$ctl" "no command"
 refused "$ctl" "there is no such command: foo" foo
-refused "$ctl" "which of create, start" vm
+refused "$ctl" "which of create, set" vm
 refused "$ctl" "there is no such command: vm shrink" vm shrink a
 refused "$ctl" "an argument is missing" vm start
 refused "$ctl" "too many" vm list a

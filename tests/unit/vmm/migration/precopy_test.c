@@ -52,6 +52,19 @@ static void fast_writer_is_throttled(void)
 	CU_ASSERT(p.est_downtime_us <= 300000);
 }
 
+static void fast_writer_is_left_alone(void)
+{
+	struct vmm_precopy p = { .downtime_us = 300000, .state_us = 5000, .fixed_us = 5000,
+				 .rounds_max = 40, .no_throttle = true };
+
+	CU_ASSERT_EQUAL(run(&p, 1000 * MB, 400 * MB), VMM_PRECOPY_GIVE_UP);
+	CU_ASSERT_EQUAL(p.throttle_pct, 0);
+	CU_ASSERT(p.round <= 1 + VMM_PRECOPY_STALLS_PLAIN);
+	/* One that converges by itself does not need it. */
+	p = (struct vmm_precopy){ .downtime_us = 300000, .rounds_max = 40, .no_throttle = true };
+	CU_ASSERT_EQUAL(run(&p, 1000 * MB, 50 * MB), VMM_PRECOPY_SWITCH);
+}
+
 static void hopeless(void)
 {
 	/* Even the most that throttling gives writes 100 MB/s: never below 10 ms. */
@@ -90,6 +103,7 @@ static void tiny_passes_do_not_measure(void)
 }
 
 UNIT_MAIN("migration precopy", { "slow writer", slow_writer }, { "idle guest", idle_guest },
-	  { "fast writer is throttled", fast_writer_is_throttled }, { "hopeless", hopeless },
+	  { "fast writer is throttled", fast_writer_is_throttled }, 
+	  { "fast writer is left alone", fast_writer_is_left_alone }, { "hopeless", hopeless },
 	  { "state takes too long", state_takes_too_long },
 	  { "tiny passes do not measure", tiny_passes_do_not_measure })
