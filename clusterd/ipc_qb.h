@@ -17,7 +17,7 @@
 
 #define CD_IPC_SERVICE	 "holdfast"
 #define CD_IPC_MSG_MAX	 (1u << 20) /* header and text, both directions */
-#define CD_IPC_REQUEST_MAX 65536u
+#define CD_IPC_REQUEST_MAX (CD_IPC_MSG_MAX - 4096u)
 #define CD_IPC_ID	 (QB_IPC_MSG_USER_START + 1)
 
 /* A message is this header and then size - sizeof(header) bytes of JSON without a NUL. */

@@ -18,10 +18,6 @@ void cd_request_vm_create(struct cd *cd, struct cd_ipc_call *call, const json_t 
 void cd_request_vm_set(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 
 /* ---- request_cluster_jansson.c ---- */
-/* Settings by name into cmd; 0 or -EINVAL with one line, and the member that is wrong. */
-int cd_settings_read(const json_t *sets, struct core_command *cmd, const char **ret_key, char *error,
-		     size_t cap_bytes);
-json_t *cd_settings_json(const struct core_state *st);
 void cd_request_cluster_set(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_request_cluster_disarm(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_request_cluster_arm(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
@@ -32,6 +28,10 @@ void cd_request_cluster_level(struct cd *cd, struct cd_ipc_call *call, const jso
 void cd_request_plan(struct cd *cd, struct cd_ipc_call *call, const struct core_command *cmd);
 void cd_request_node_fail(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_request_timing(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+
+/* ---- request_config_jansson.c ---- */
+void cd_request_config_import(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
+void cd_request_config_export(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 
 /* ---- request_wait_jansson.c ---- */
 void cd_request_job(struct cd *cd, struct cd_ipc_call *call, const json_t *request);

@@ -328,6 +328,8 @@ static const struct {
 	{ "cluster-disarm", cd_request_cluster_disarm, false },
 	{ "cluster-arm", cd_request_cluster_arm, false },
 	{ "cluster-level", cd_request_cluster_level, false },
+	{ "config-export", cd_request_config_export, false },
+	{ "config-import", cd_request_config_import, false },
 	{ "timing", cd_request_timing, false },
 	{ "node-fail", cd_request_node_fail, false },
 	{ "node-pause", do_node_pause, false },

@@ -14,6 +14,7 @@
 #include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
 #include "clusterd/policy_jansson.h"
+#include "clusterd/vm_mac.h"
 
 static void copy(char *to, size_t cap_bytes, const char *from)
 {
@@ -61,20 +62,6 @@ static void vm_create_done(struct cd_job *job)
 		cd_request_propose(create->cd, create->call, create->cmd);
 	free(create->cmd);
 	free(create);
-}
-
-/* 52:54:00 and three bytes that the VM's name and the net's number give. */
-static void mac_make(const struct cd *cd, const char *vm, unsigned index, uint8_t out[6])
-{
-	uint64_t hash = cl_hash64(index + 1, cd->self.uuid, sizeof(cd->self.uuid));
-
-	hash = cl_hash64(hash, vm, strlen(vm));
-	out[0] = 0x52;
-	out[1] = 0x54;
-	out[2] = 0x00;
-	out[3] = (uint8_t)(hash >> 16);
-	out[4] = (uint8_t)(hash >> 8);
-	out[5] = (uint8_t)hash;
 }
 
 static int mac_parse(const char *text, uint8_t out[6])
@@ -162,7 +149,7 @@ static int vm_nets_read(const struct cd *cd, const json_t *request, struct core_
 			return -EINVAL;
 		}
 		if (!mac[0])
-			mac_make(cd, cmd->vm.name, (unsigned)i, n->mac);
+			cd_vm_mac_make(cd->self.uuid, cmd->vm.name, (unsigned)i, n->mac);
 		copy(n->network, sizeof(n->network), name);
 		cmd->vm.net_count++;
 	}

@@ -4,7 +4,7 @@
  * that do not fit a JSON reader's double, as keys, are hex strings.
  */
 #include "clusterd/daemon.h"
-#include "clusterd/request.h"
+#include "clusterd/settings_jansson.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -592,6 +592,7 @@ struct core_setting {
 
 extern const struct core_setting core_settings[];
 unsigned core_setting_count(void);
+void core_settings_init(struct core_state *st); /* all to their defaults */
 int core_setting_find(const char *name); /* number or -ENOENT */
 uint32_t core_setting_get(const struct core_state *st, unsigned setting);
 /* 0, or -EINVAL with one line of what is wrong, in numbers.  all: every one is checked, not only sets. */

@@ -40,7 +40,6 @@ bool core_node_up(const struct core_state *st, uint8_t id); /* ... and takes new
 int core_timing_check(const struct core_timing *timing, char *text, size_t cap_bytes);
 
 /* settings.c */
-void core_settings_default(struct core_state *st);
 uint32_t *core_setting_at(struct core_state *st, unsigned setting);
 void core_settings_apply(struct core_state *st, const struct core_set *sets, uint8_t count);
 

@@ -23,7 +23,7 @@ static void op_init(struct core_state *st, const struct core_command *cmd, struc
 		REFUSE(ans, EINVAL, "a cluster needs a name, and its first node a name and an id");
 	core_str_copy(st->name, sizeof(st->name), cmd->name);
 	memcpy(st->uuid, cmd->uuid, sizeof(st->uuid));
-	core_settings_default(st);
+	core_settings_init(st);
 	if (cmd->timing.freeze_kill_ms)
 		st->timing.freeze_kill_ms = cmd->timing.freeze_kill_ms;
 	if (cmd->timing.takeover_ms)

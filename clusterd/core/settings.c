@@ -46,7 +46,7 @@ uint32_t core_setting_get(const struct core_state *st, unsigned setting)
 	return value;
 }
 
-void core_settings_default(struct core_state *st)
+void core_settings_init(struct core_state *st)
 {
 	for (unsigned i = 0; i < core_setting_count(); i++)
 		*core_setting_at(st, i) = core_settings[i].value;

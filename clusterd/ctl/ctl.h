@@ -94,6 +94,11 @@ int ctl_cluster_arm(struct ctl *ctl);
 int ctl_cluster_level(struct ctl *ctl);
 int ctl_timing(struct ctl *ctl);
 
+/* ---- config.c ---- */
+int ctl_config_export(struct ctl *ctl);
+int ctl_config_import(struct ctl *ctl);
+int ctl_config_check(struct ctl *ctl);
+
 /* ---- plan.c ---- */
 /* Asks what the request (taken over) would lead to, and shows it.  CTL_FAILED: it would not be done. */
 int ctl_plan(struct ctl *ctl, json_t *request);
