@@ -324,6 +324,7 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 	const char *address = json_string_value(json_object_get(msg, "address"));
 	const char *peer = json_string_value(json_object_get(msg, "peer"));
 	const char *stall = json_string_value(json_object_get(msg, "on_stall"));
+	const json_t *throttle = json_object_get(msg, "throttle");
 	uint64_t port = 0, downtime_ms = c->vm->config->downtime_ms, bandwidth = 0, rounds = 0;
 	struct job job = { .kind = JOB_MIGRATE };
 
@@ -332,9 +333,10 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 	    !number(msg, "downtime_ms", 3600000, &downtime_ms) ||
 	    !number(msg, "bandwidth_bps", UINT64_MAX / 2, &bandwidth) ||
 	    !number(msg, "rounds", 1000, &rounds) ||
-	    (stall && strcmp(stall, "fail") && strcmp(stall, "switch"))) {
+	    (stall && strcmp(stall, "fail") && strcmp(stall, "switch")) ||
+	    (throttle && !json_is_boolean(throttle))) {
 		cl_ctl_reply_error(c->server, req, EINVAL,
-				   "migrate needs \"address\", \"port\" (1..65535) and \"peer\" (node name); \"downtime_ms\", \"bandwidth_bps\", \"rounds\" are numbers, \"on_stall\" is fail or switch");
+				   "migrate needs \"address\", \"port\" (1..65535) and \"peer\" (node name); \"downtime_ms\", \"bandwidth_bps\", \"rounds\" are numbers, \"on_stall\" is fail or switch, \"throttle\" true or false");
 		return;
 	}
 	if (!c->creds) {
@@ -353,7 +355,7 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 		.bandwidth_bps = bandwidth,
 		.rounds_max = (uint32_t)rounds,
 		.switch_anyway = stall && strcmp(stall, "switch") == 0,
-		.no_throttle = json_is_false(json_object_get(msg, "throttle")),
+		.no_throttle = json_is_false(throttle),
 		.verify = json_is_true(json_object_get(msg, "verify")),
 	};
 	job_request(c, req, &job);

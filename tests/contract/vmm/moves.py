@@ -301,6 +301,8 @@ class Test:
         c = a.control
         self.refused("EOPNOTSUPP", "an unknown verb", lambda: c.call("fly"))
         self.refused("EINVAL", "migrate without arguments", lambda: c.call("migrate"))
+        self.refused("EINVAL", "migrate throttled a little",
+                     lambda: c.call("migrate", address="127.0.0.1", port=1, peer="n2", throttle=0.5))
         self.refused("EINVAL", "migrate-finish of a running VM", lambda: c.call("migrate-finish", outcome="committed"))
         self.refused("ENOENT", "cancel of nothing", lambda: c.call("migrate-cancel"))
         need(c.call("migrate-finish", outcome="aborted") == {}, "migrate-finish aborted is harmless for a VM that runs")
@@ -384,7 +386,7 @@ class Test:
     def told_early(self, a):
         """END is out and the destination cannot answer: told to abort, the source does so at once."""
         b = self.incoming("silent")
-        self.migrate(a, bandwidth_bps=20000000)
+        self.migrate(a, bandwidth_bps=20000000, throttle=False)
         b.proc.send_signal(signal.SIGSTOP)
         time.sleep(0.5)
         b.proc.send_signal(signal.SIGCONT)
