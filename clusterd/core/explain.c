@@ -64,12 +64,59 @@ void core_explain_fit(const struct core_state *st, const struct core_vm *vm, uin
 	add_verdict(&t, st, node, &verdict);
 }
 
+void core_explain_nowhere(const struct core_state *st, const struct core_vm *vm, core_nodes except,
+			  char *text, size_t cap_bytes)
+{
+	struct core_verdict verdict;
+	struct core_room room;
+	struct core_text t;
+	uint8_t id;
+
+	core_text_init(&t, text, cap_bytes);
+	core_room_fill(st, &room);
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		if (st->nodes[id].state == CORE_NODE_UNUSED || (except & CORE_NODE_BIT(id)) ||
+		    core_room_judge(st, &room, core_vm_index(st, vm), id, &verdict))
+			continue;
+		core_text_add(&t, t.len ? "; " : "");
+		core_text_add(&t, st->nodes[id].name);
+		core_text_add(&t, ": ");
+		add_verdict(&t, st, id, &verdict);
+	}
+}
+
+/* It is not where it belongs. */
+static void add_home(struct core_text *t, const struct core_state *st, const struct core_vm *vm)
+{
+	const struct core_node *n = &st->nodes[vm->home];
+
+	if (!vm->home || vm->home == vm->node || vm->state == CORE_VM_STOPPED)
+		return;
+	core_text_add(t, "  its home is node ");
+	core_text_add(t, n->name);
+	if (n->state != CORE_NODE_UP) {
+		core_text_add(t, ", which is ");
+		core_text_add(t, core_node_state_name(n->state));
+	}
+	if (vm->policy.failback == CORE_FAILBACK_NEVER) {
+		core_text_add(t, "; it goes back only by `node resume --failback`");
+	} else if (core_failback_waits(st, vm)) {
+		core_text_add(t, "; it goes back between the hours ");
+		core_text_u64(t, vm->policy.failback_from);
+		core_text_add(t, " and ");
+		core_text_u64(t, vm->policy.failback_to);
+		core_text_add(t, " UTC");
+	}
+	core_text_add(t, "\n");
+}
+
 void core_explain_vm(struct core_text *t, const struct core_state *st, const struct core_vm *vm)
 {
 	struct core_verdict verdict;
 	struct core_room room;
 	uint8_t id;
 
+	add_home(t, st, vm);
 	if (vm->cause.reason != CORE_WHY_VM_NO_ROOM && vm->cause.reason != CORE_WHY_DRAIN_NO_TARGET)
 		return;
 	core_room_fill(st, &room);

@@ -167,6 +167,9 @@ void core_policy_code(struct coder *c, struct core_vm_policy *policy, uint32_t s
 /* Why node cannot take the VM now, in words; "" if it can. */
 void core_explain_fit(const struct core_state *st, const struct core_vm *vm, uint8_t node, char *text,
 		      size_t cap_bytes);
+/* "n1: ...; n2: ..." of all nodes but except that cannot. */
+void core_explain_nowhere(const struct core_state *st, const struct core_vm *vm, core_nodes except,
+			  char *text, size_t cap_bytes);
 /* Lines for `why`: the nodes that cannot take the VM; the VMs that a draining node still has. */
 void core_explain_vm(struct core_text *t, const struct core_state *st, const struct core_vm *vm);
 void core_explain_node(struct core_text *t, const struct core_state *st, const struct core_node *n);

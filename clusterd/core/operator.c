@@ -573,9 +573,11 @@ static void op_vm_migrate(struct core_state *st, struct core_vm *vm, const struc
 	} else {
 		target = core_place(st, vm, CORE_NODE_BIT(vm->node));
 	}
-	if (!target)
-		REFUSE(ans, ENOMEM, "vm ", vm->config.name,
-		       ": no other node is up with enough free memory and its volumes attached");
+	if (!target) {
+		core_explain_nowhere(st, vm, CORE_NODE_BIT(vm->node), why, sizeof(why));
+		REFUSE(ans, ENOMEM, "vm ", vm->config.name, ": no other node can take it",
+		       why[0] ? ": " : "", why);
+	}
 	if (quick && (!vm->config.disk_count || vm->config.disks[0].volume == CORE_NONE))
 		REFUSE(ans, EINVAL, "vm ", vm->config.name,
 		       ": its first disk is on no volume, so there is no place to save it to");

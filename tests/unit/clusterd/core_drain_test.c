@@ -140,6 +140,58 @@ static void rung_is_kept(void)
 	CU_ASSERT_EQUAL(flow_web()->migration.rung, CORE_RUNG_THROTTLED);
 }
 
+/* The state goes to disk and back; the node reboots in the middle: the drain goes on. */
+static void goes_on_after_everything(void)
+{
+	static struct core_state other;
+	static uint8_t bytes[1u << 20];
+	uint64_t job;
+	uint8_t source;
+	long len;
+
+	flow_cluster();
+	source = drain_start();
+	job = ans.job;
+	flow_answer(CORE_FX_VM_INCOMING, 0, CL_DONE, 0);
+	len = core_snapshot_encode(&st, bytes, sizeof(bytes));
+	CU_ASSERT_EQUAL_FATAL(core_snapshot_decode(&other, bytes, (size_t)len), 0);
+	memcpy(&st, &other, sizeof(st));
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_MIGRATE, source));
+	flow_lose(source);
+	CU_ASSERT_EQUAL(core_job_find(&st, job)->state, CORE_JOB_RUNNING);
+	flow_settle(0);
+	flow_return(source, 99);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_PAUSED);
+	CU_ASSERT_EQUAL(core_job_find(&st, job)->state, CORE_JOB_DONE);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_NOT_EQUAL(flow_web()->node, source);
+}
+
+/* A drain that cannot end says node by node why, and ends when it can. */
+static void no_target(void)
+{
+	struct core_vm_policy p = { 0 };
+	static char text[16384];
+	uint8_t source;
+
+	flow_cluster();
+	p.possible = flow_web()->copies;
+	flow_vm_set("web", CORE_SET_POSSIBLE, &p);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_MIGRATE, "web")), -ENOMEM);
+	CU_ASSERT_PTR_NOT_NULL(strstr(ans.text, "no other node can take it: n2: it is not one of the possible"
+						" owners; n3: it is not"));
+	source = drain_start();
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_DRAINING);
+	core_why(&st, CORE_OBJECT_VM, "web", text, sizeof(text));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "node n2: it is not one of the possible owners"));
+	p.possible = 0;
+	flow_vm_set("web", CORE_SET_POSSIBLE, &p);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_PAUSED);
+}
+
 static unsigned moving(void)
 {
 	unsigned n = 0;
@@ -184,6 +236,7 @@ static void hour(unsigned h)
 static void goes_home(enum core_failback failback)
 {
 	struct core_vm_policy p = { .failback = (uint8_t)failback, .failback_from = 22, .failback_to = 5 };
+	static char text[16384];
 	uint8_t home;
 
 	flow_cluster();
@@ -202,6 +255,9 @@ static void goes_home(enum core_failback failback)
 	hour(21);
 	flow_settle(0);
 	CU_ASSERT_EQUAL(flow_web()->node == home, failback == CORE_FAILBACK_IMMEDIATE);
+	core_why(&st, CORE_OBJECT_VM, "web", text, sizeof(text));
+	CU_ASSERT_EQUAL(strstr(text, "; it goes back between the hours 22 and 5 UTC") != NULL,
+			failback == CORE_FAILBACK_WINDOW);
 	hour(23);
 	flow_settle(0);
 	CU_ASSERT_EQUAL(flow_web()->node == home, failback != CORE_FAILBACK_NEVER);
@@ -227,5 +283,6 @@ static void home_at_night(void)
 UNIT_MAIN("core drain", { "ladder to quick, and home", ladder_to_quick_and_home },
 	  { "ladder to shutdown", ladder_to_shutdown }, { "stuck and freed", stuck_and_freed },
 	  { "a rung gets another chance", rung_is_kept }, { "caps and order", caps_and_order },
+	  { "goes on after everything", goes_on_after_everything }, { "no target", no_target },
 	  { "failback never", home_never }, { "failback at once", home_at_once },
 	  { "failback at night", home_at_night })

@@ -70,6 +70,12 @@ refused "$ctl" "'0' is not allowed" vm list --timeout 0
 refused "$ctl" "exclude each other" vm migrate a --live --quick
 refused "$ctl" "whole MiB" vm create a --kernel /k --memory lots
 refused "$ctl" "size=" vm create a --kernel /k --disk v/a.img,size=
+refused "$ctl" "nothing to set" vm set a
+refused "$ctl" "expected GROUP" vm set a --anti-affinity b,strict
+refused "$ctl" "as 3/6h" vm set a --failover-limit 3/6x
+refused "$ctl" "as 500ms or 10s" vm set a --max-pause long
+refused "$ctl" "--drain lacks" vm set a --drain
+refused "$ctl" "--priority does not belong" vm start a --priority high
 refused "$ctl" "an event's id" events --since yesterday
 refused "$pr" "no command"
 refused "$pr" "no such command: foo" foo
