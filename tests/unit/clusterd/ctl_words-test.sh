@@ -75,7 +75,6 @@ refused "$ctl" "expected GROUP" vm set a --anti-affinity b,strict
 refused "$ctl" "as 3/6h" vm set a --failover-limit 3/6x
 refused "$ctl" "as 500ms or 10s" vm set a --max-pause long
 refused "$ctl" "--drain lacks" vm set a --drain
-refused "$ctl" "--priority does not belong" vm start a --priority high
 refused "$ctl" "an event's id" events --since yesterday
 refused "$pr" "no command"
 refused "$pr" "no such command: foo" foo
