@@ -174,9 +174,11 @@ json_t *cd_view_vm(struct cd *cd, uint16_t index)
 static json_t *view_spare(const struct core_state *st)
 {
 	static const char *const limits[] = { "not-asked", "quorum", "room" };
+	/* One more than wanted, two at least: three take a while with 16 nodes and 1,000 VMs. */
+	uint32_t max = st->settings.spare + 1 > 2 ? st->settings.spare + 1 : 2;
 	struct core_spare spare;
 
-	core_spare(st, CORE_NONE, CORE_SPARE_MAX, &spare);
+	core_spare(st, CORE_NONE, (uint8_t)max, &spare);
 	return json_pack("{s:i s:I s:s s:o s:o}", "losses", (int)spare.losses, "wanted",
 			 (json_int_t)st->settings.spare, "limit", limits[spare.limit], "lost",
 			 node_set(st, spare.lost), "vm",

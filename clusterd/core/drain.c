@@ -185,6 +185,21 @@ static void drain_step(struct core_state *st, struct core_node *n)
 	core_job_end_reason(st, &n->job, true, CORE_WHY_DRAINED, 0, 0, 0);
 }
 
+void core_drain_forget(const struct core_state *st, struct core_vm *vm)
+{
+	if (st->nodes[vm->node].state == CORE_NODE_DRAINING)
+		return;
+	vm->restart = false;
+	switch (vm->cause.reason) {
+	case CORE_WHY_DRAIN_NO_TARGET:
+	case CORE_WHY_DRAIN_QUEUED:
+	case CORE_WHY_DRAIN_STUCK:
+	case CORE_WHY_DRAIN_REFUSED:
+		vm->cause = core_cause(CORE_WHY_VM_STARTED, vm->node, vm->generation, 0);
+		break;
+	}
+}
+
 /* ---- failback ------------------------------------------------------------------------------- */
 
 static bool hour_within(uint64_t clock_ms, uint8_t from, uint8_t to)
@@ -198,7 +213,9 @@ static bool hour_within(uint64_t clock_ms, uint8_t from, uint8_t to)
 static bool failback_wished(const struct core_state *st, const struct core_vm *vm)
 {
 	return vm->home && vm->state == CORE_VM_RUNNING && vm->home != vm->node &&
-	       vm->policy.failback != CORE_FAILBACK_NEVER && core_node_up(st, vm->home);
+	       vm->policy.failback != CORE_FAILBACK_NEVER &&
+	       vm->node != vm->policy.preferred[0] && /* nowhere is better */
+	       core_node_up(st, vm->home);
 }
 
 bool core_failback_waits(const struct core_state *st, const struct core_vm *vm)

@@ -129,6 +129,8 @@ void core_migrate_node_over(struct core_state *st, struct core_vm *vm, const str
 
 /* drain.c */
 void core_drain_reconcile(struct core_state *st, struct core_node *n);
+/* What a drain said of a running VM does not hold any more when its node is not drained. */
+void core_drain_forget(const struct core_state *st, struct core_vm *vm);
 /* A running VM that has a home elsewhere goes there when it may. */
 void core_failback_reconcile(struct core_state *st, struct core_vm *vm);
 /* Only an hour of the day keeps it from going home. */

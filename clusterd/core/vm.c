@@ -263,8 +263,8 @@ static void start_reconcile(struct core_state *st, uint16_t index)
 	vm->copies |= CORE_NODE_BIT(node);
 	fx->generation = vm->generation;
 	if (why != CORE_WHY_VM_PLACED_ASKED && vm->policy.failback != CORE_FAILBACK_NEVER &&
-	    vm->policy.preferred[0] && vm->policy.preferred[0] != node)
-		vm->home = vm->policy.preferred[0];
+	    vm->policy.preferred[0])
+		vm->home = vm->policy.preferred[0]; /* which may be where it starts */
 	core_vm_set(st, vm, CORE_VM_STARTING, why, node, vm->generation,
 		    st->nodes[node].memory_mib - core_node_used_mib(st, node));
 }
@@ -304,6 +304,8 @@ static void process_ended(struct core_state *st, struct core_vm *vm, uint8_t nod
 	case CORE_EXIT_SHUTDOWN:
 		/* One that a drain had asked for, and that came late, is no wish to stay down. */
 		vm->run &= vm->restart;
+		if (vm->run)
+			vm->retry_ms = 0; /* the drain's pause */
 		core_vm_copy_ended(st, vm, node, CORE_WHY_VM_SHUTDOWN, false, 0);
 		break;
 	case CORE_EXIT_RESET:
@@ -666,6 +668,7 @@ void core_vm_reconcile(struct core_state *st, uint16_t index)
 			break;
 		}
 		leftovers_kill(st, vm, CORE_NODE_BIT(vm->node));
+		core_drain_forget(st, vm);
 		if (vm->home)
 			core_failback_reconcile(st, vm);
 		break;

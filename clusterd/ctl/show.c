@@ -214,6 +214,8 @@ static void spare_print(const json_t *spare)
 		printf("; without %s there would be no room for VM %s", lost, ctl_text(spare, "vm"));
 	else if (strcmp(limit, "quorum") == 0)
 		printf(", then the votes run out");
+	else
+		printf(", or more");
 	if (losses < wanted)
 		printf("; the spare to keep is %lld ***", (long long)wanted);
 	printf("\n");

@@ -186,10 +186,94 @@ static void no_target(void)
 	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_DRAINING);
 	core_why(&st, CORE_OBJECT_VM, "web", text, sizeof(text));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "node n2: it is not one of the possible owners"));
+	flow_apply(flow_cmd(CORE_CMD_NODE_RESUME, st.nodes[source].name));
+	CU_ASSERT_EQUAL(flow_web()->cause.reason, CORE_WHY_VM_STARTED);
+	drain_start();
 	p.possible = 0;
 	flow_vm_set("web", CORE_SET_POSSIBLE, &p);
 	flow_settle(0);
 	CU_ASSERT_EQUAL(st.nodes[source].state, CORE_NODE_PAUSED);
+}
+
+static void guest_off(void)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_VM_EXIT, "web");
+
+	cmd->node = flow_web()->node;
+	cmd->incarnation = st.nodes[cmd->node].incarnation;
+	cmd->generation = flow_web()->generation;
+	cmd->exit = CORE_EXIT_SHUTDOWN;
+	flow_apply(cmd);
+	flow_settle(0);
+}
+
+/* The guest listens late: while the drain goes on that is no wish to stay down, afterwards it is one. */
+static void late_shutdown(bool resumed)
+{
+	struct core_vm_policy p = { .drain = CORE_RUNG_SHUTDOWN };
+	uint8_t source;
+
+	flow_cluster();
+	flow_vm_set("web", CORE_SET_DRAIN, &p);
+	source = drain_start();
+	three_live_rungs_fail();
+	flow_answer(CORE_FX_VM_SAVE, source, CL_FAILED, ENOSPC);
+	flow_settle(0);
+	flow_tick(3000);
+	flow_answer(CORE_FX_VM_STOP, source, CL_FAILED, ETIMEDOUT);
+	for (uint16_t i = 0; i < st.effect_count; i++)
+		if (st.effects[i].kind == CORE_FX_VM_QUERY) {
+			struct core_command *cmd = flow_cmd(CORE_CMD_RESULT, "");
+
+			cmd->result.id = st.effects[i].id;
+			cmd->result.outcome = CL_DONE;
+			cmd->result.values[0] = CORE_SEEN_RUNNING;
+			cmd->result.values[1] = flow_web()->generation;
+			flow_apply(cmd);
+			break;
+		}
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_EQUAL(flow_web()->node, source);
+	if (resumed)
+		flow_apply(flow_cmd(CORE_CMD_NODE_RESUME, st.nodes[source].name));
+	guest_off();
+	CU_ASSERT_EQUAL(flow_web()->state, resumed ? CORE_VM_STOPPED : CORE_VM_RUNNING);
+	CU_ASSERT_EQUAL(flow_web()->node == source, resumed);
+}
+
+static void listens_late(void)
+{
+	late_shutdown(false);
+}
+
+static void listens_too_late(void)
+{
+	late_shutdown(true);
+}
+
+/* Drained away to its best node: it has no wish to go back. */
+static void best_is_home(void)
+{
+	struct core_vm_policy p = { .failback = CORE_FAILBACK_IMMEDIATE };
+	uint8_t source;
+
+	flow_cluster();
+	p.preferred[0] = 3;
+	CU_ASSERT_NOT_EQUAL(flow_web()->node, 3);
+	flow_vm_set("web", CORE_SET_FAILBACK | CORE_SET_PREFERRED, &p);
+	source = drain_start();
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->node, 3);
+	flow_apply(flow_cmd(CORE_CMD_NODE_RESUME, st.nodes[source].name));
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->node, 3);
+	/* Lost, and started elsewhere: home is where it prefers to be. */
+	flow_lose(3);
+	flow_settle(0);
+	CU_ASSERT_NOT_EQUAL(flow_web()->node, 3);
+	flow_return(3, 77);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_web()->node, 3);
 }
 
 static unsigned moving(void)
@@ -284,5 +368,7 @@ UNIT_MAIN("core drain", { "ladder to quick, and home", ladder_to_quick_and_home 
 	  { "ladder to shutdown", ladder_to_shutdown }, { "stuck and freed", stuck_and_freed },
 	  { "a rung gets another chance", rung_is_kept }, { "caps and order", caps_and_order },
 	  { "goes on after everything", goes_on_after_everything }, { "no target", no_target },
+	  { "the guest listens late", listens_late }, { "the guest listens too late", listens_too_late },
+	  { "the best node is home", best_is_home },
 	  { "failback never", home_never }, { "failback at once", home_at_once },
 	  { "failback at night", home_at_night })
