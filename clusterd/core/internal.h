@@ -115,6 +115,12 @@ static inline uint16_t core_vm_index(const struct core_state *st, const struct c
 	return (uint16_t)(vm - st->vms);
 }
 
+/* disk.c */
+void core_disk_result(struct core_state *st, struct core_vm *vm, const struct core_effect *fx,
+		      const struct core_result *result);
+/* One disk at a time, at its volume's owner; true when all are done. */
+bool core_disks_step(struct core_state *st, uint16_t index, enum core_effect_kind kind);
+
 /* migrate.c */
 /* By rung LIVE to QUICK.  drain: an aborted move goes on with the next rung, see drain.c. */
 int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, enum core_rung rung,
