@@ -246,6 +246,8 @@ void cd_request_vm_set(struct cd *cd, struct cd_ipc_call *call, const json_t *re
 			    error, sizeof(error));
 	if (rc < 0)
 		cd_ipc_reply_error(call, -rc, "vm %s: %s", name, error);
+	else if (!cmd->set)
+		cd_ipc_reply_error(call, EINVAL, "vm %s: policy: nothing to set", name);
 	else
 		cd_request_propose(cd, call, cmd);
 	free(cmd);

@@ -88,6 +88,7 @@ void core_vm_copy_ended(struct core_state *st, struct core_vm *vm, uint8_t node,
 			enum core_reason why, bool failure, uint64_t n1)
 {
 	vm->copies &= (core_nodes)~CORE_NODE_BIT(node);
+	vm->retry_ms = 0; /* whatever was waited for there, such as a drain's next try */
 	if (failure && vm->run && !core_restart_never(vm, why)) {
 		vm->avoid = node;
 		vm->retry_ms = st->now_ms + st->timing.retry_ms;
@@ -228,8 +229,6 @@ static void process_ended(struct core_state *st, struct core_vm *vm, uint8_t nod
 	case CORE_EXIT_SHUTDOWN:
 		/* One that a drain had asked for, and that came late, is no wish to stay down. */
 		vm->run &= vm->restart;
-		if (vm->run)
-			vm->retry_ms = 0; /* the drain's pause */
 		core_vm_copy_ended(st, vm, node, CORE_WHY_VM_SHUTDOWN, false, 0);
 		break;
 	case CORE_EXIT_RESET:

@@ -126,6 +126,20 @@ static void stuck_and_freed(void)
 	CU_ASSERT_NOT_EQUAL(flow_web()->node, source);
 }
 
+/* What a stuck drain waits for holds no restart up. */
+static void stuck_and_lost(void)
+{
+	struct core_vm_policy p = { .drain = CORE_RUNG_LIVE };
+
+	flow_cluster();
+	flow_vm_set("web", CORE_SET_DRAIN, &p);
+	drain_start();
+	three_live_rungs_fail();
+	CU_ASSERT_EQUAL(flow_web()->cause.reason, CORE_WHY_DRAIN_STUCK);
+	flow_lose(flow_web()->node);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_STARTING);
+}
+
 /* A target that fails is not the rung's fault: it gets another chance. */
 static void rung_is_kept(void)
 {
@@ -366,6 +380,7 @@ static void home_at_night(void)
 
 UNIT_MAIN("core drain", { "ladder to quick, and home", ladder_to_quick_and_home },
 	  { "ladder to shutdown", ladder_to_shutdown }, { "stuck and freed", stuck_and_freed },
+	  { "stuck and lost", stuck_and_lost },
 	  { "a rung gets another chance", rung_is_kept }, { "caps and order", caps_and_order },
 	  { "goes on after everything", goes_on_after_everything }, { "no target", no_target },
 	  { "the guest listens late", listens_late }, { "the guest listens too late", listens_too_late },
