@@ -41,6 +41,7 @@ struct watch_notice {
 	struct cd_watch *watch;
 	char text[SCSI3PR_TEXT_MAX + 64];
 	bool lost;
+	uint64_t seen_ms; /* not 0: all is well, and was when the look began */
 };
 
 static void watch_put(struct cd_watch *watch)
@@ -58,7 +59,9 @@ static void notice_run(void *arg)
 	struct cd *cd = watch->cd;
 
 	if (!atomic_load(&watch->stop)) {
-		if (notice->lost) {
+		if (notice->seen_ms) {
+			replica_key_seen(cd->replica, cd_now_ms(), watch->volume, notice->seen_ms);
+		} else if (notice->lost) {
 			cd_drive_note(cd, "local", watch->volume, "registered", "lost",
 				      notice->text);
 			replica_key_lost(cd->replica, cd_now_ms(), watch->volume);
@@ -71,7 +74,7 @@ static void notice_run(void *arg)
 	free(notice);
 }
 
-static void notice_post(struct cd_watch *watch, bool lost, const char *text)
+static void notice_post(struct cd_watch *watch, bool lost, uint64_t seen_ms, const char *text)
 {
 	struct watch_notice *notice = calloc(1, sizeof(*notice));
 
@@ -80,6 +83,7 @@ static void notice_post(struct cd_watch *watch, bool lost, const char *text)
 	atomic_fetch_add(&watch->refs, 1);
 	notice->watch = watch;
 	notice->lost = lost;
+	notice->seen_ms = seen_ms;
 	snprintf(notice->text, sizeof(notice->text), "%s", text);
 	cd_post_call(watch->cd->post, notice_run, notice);
 }
@@ -145,11 +149,13 @@ static void *watch_thread(void *arg)
 	struct scsi3pr_dev *dev = NULL;
 	bool silent = false, lost = false;
 	unsigned next = 0;
+	uint64_t looked_ms;
 
 	while (!atomic_load(&watch->stop)) {
 		struct pollfd pfd = { .fd = watch->wake_fd, .events = POLLIN };
 		struct scsi3pr_check check = { .health = SCSI3PR_NO_ANSWER };
 
+		looked_ms = cd_now_ms();
 		if (!dev)
 			dev = path_open(watch->lun, &next, check.text);
 		if (dev)
@@ -157,7 +163,7 @@ static void *watch_thread(void *arg)
 		if (check.health == SCSI3PR_NO_ANSWER) {
 			/* Says nothing of the reservation: another path, another time. */
 			if (!silent)
-				notice_post(watch, false, check.text);
+				notice_post(watch, false, 0, check.text);
 			silent = true;
 			scsi3pr_close(dev);
 			dev = NULL;
@@ -168,11 +174,12 @@ static void *watch_thread(void *arg)
 		if (is_loss(&check)) {
 			if (!lost) {
 				direct_io_stop(watch, check.text);
-				notice_post(watch, true, check.text);
+				notice_post(watch, true, 0, check.text);
 			}
 			lost = true;
 		} else if (check.health == SCSI3PR_HEALTHY) {
 			lost = false;
+			notice_post(watch, false, looked_ms, "");
 		}
 		poll(&pfd, 1, CD_WATCH_MS);
 	}

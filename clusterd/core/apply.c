@@ -43,8 +43,9 @@ static void vote(struct core_state *st, const struct core_command *cmd)
  */
 static void tick(struct core_state *st, const struct core_command *cmd)
 {
-	if (cmd->seen_seq < st->tick_seq || (cmd->seen_seq < st->fast_seq && !CORE_MUTANT(50)))
-		return; /* planted: what passed at the slow pace counts for deadlines that were set since */
+	/* What passed at the slow pace does not count for deadlines that were set since. */
+	if (cmd->seen_seq < st->tick_seq || cmd->seen_seq < st->fast_seq)
+		return;
 	st->tick_seq = st->applied_seq;
 	st->now_ms += CORE_MUTANT(14) ? 4 * cmd->delta_ms : cmd->delta_ms;
 }

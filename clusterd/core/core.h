@@ -121,7 +121,8 @@ struct core_node {
 	bool doomed;	/* given up: this incarnation is never adopted again */
 	bool reset;	/* NODE_RESET must be DONE before it is admitted again */
 	bool over;	/* the incarnation has ended, with proof; it holds nothing */
-	bool loose;	/* cut off while disarmed: its own deadline runs from its fencing, not from its loss */
+	bool loose;	/* it may believe that the cluster is disarmed: then its VMs end after its fencing,
+			   not after its loss */
 	uint8_t level;	/* newest functional level that it knows, as it reported */
 	uint8_t losses; /* entries of lost_ms */
 	uint8_t proof;	/* enum core_proof, of the last incarnation that ended */
@@ -424,7 +425,7 @@ struct core_state {
 	uint64_t applied_seq;
 	uint64_t now_ms; /* cluster time: the sum of TICKs */
 	uint64_t tick_seq; /* entry of the last TICK */
-	uint64_t timing_seq; /* entry that changed takeover_ms last */
+	uint64_t timing_seq; /* entry that changed takeover_ms last, or armed: all tell that they know */
 	uint64_t fast_seq; /* entry since which TICKs come fast; one that was measured before is void */
 	uint32_t tick_ms;  /* pace of TICKs: 0, CORE_TICK_MS or CORE_TICK_SLOW_MS; not in snapshots */
 	uint64_t wall_ms; /* latest of all entries, for people */

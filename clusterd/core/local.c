@@ -11,6 +11,9 @@
  *   KILL    no majority until the deadline, or the cluster has given this incarnation up
  *   THAW    a member in good standing: the lease goes on
  *
+ * While the cluster is disarmed, being cut off ends nothing: the lease is put off with every look that finds
+ * the own keys on the LUNs (keys_proof_ms()).
+ *
  * A clusterd that has just started neither freezes nor kills for want of a majority: the lease of the
  * one before it stands, and ends by itself.  It kills when it learns that the incarnation was given up.
  */
@@ -60,9 +63,33 @@ static void kill_all(struct replica *r, const char *why)
 	tell(r, REPLICA_KILL, why);
 }
 
-static void lease_renew(struct replica *r, const struct core_node *n)
+/*
+ * Disarmed, nothing is taken over without a fence, and a fence takes our keys: what was not fenced when
+ * a look at all of our LUNs began may run for one lease from there.  0: no such proof.
+ */
+static uint64_t keys_proof_ms(const struct replica *r)
 {
-	uint64_t proof_ms = replica_beat_proof_ms(r), until_ms;
+	uint64_t proof_ms = 0;
+	uint16_t i;
+
+	for (i = 0; i < r->st.volume_count; i++) {
+		const struct core_volume *v = &r->st.volumes[i];
+
+		if (v->state == CORE_VOLUME_UNUSED || !(v->registered & CORE_NODE_BIT(r->self)))
+			continue;
+		if (!r->key_seen_ms[i])
+			return 0;
+		if (!proof_ms || r->key_seen_ms[i] < proof_ms)
+			proof_ms = r->key_seen_ms[i];
+	}
+	return proof_ms;
+}
+
+static void lease_renew(struct replica *r, const struct core_node *n, uint64_t proof_ms,
+			const char *why)
+{
+	uint32_t takeover_ms = r->st.timing.takeover_ms;
+	uint64_t until_ms;
 
 	if (r->frozen || !proof_ms || n->state == CORE_NODE_UNUSED || n->doomed || n->over ||
 	    !n->incarnation || memcmp(n->boot_id, r->boot_id, sizeof(n->boot_id)) != 0)
@@ -70,8 +97,11 @@ static void lease_renew(struct replica *r, const struct core_node *n)
 	until_ms = proof_ms + CORE_LEASE_MS(&r->st.timing);
 	if (CORE_MUTANT(22))
 		until_ms = r->now_ms + CORE_LEASE_MS(&r->st.timing); /* planted: from when it is given */
-	if (until_ms > r->lease_ms)
-		lease_set(r, until_ms, proof_ms, "a majority hears this node");
+	/* A shorter takeover_ms shortens what was given, before the others hear that we go by it. */
+	if (until_ms <= r->lease_ms && r->lease_takeover_ms == takeover_ms)
+		return;
+	r->lease_takeover_ms = takeover_ms;
+	lease_set(r, until_ms, proof_ms, why);
 }
 
 /*
@@ -93,6 +123,11 @@ void replica_local_rules(struct replica *r)
 	if (r->cut) {
 		if (!r->standing)
 			return;
+		if (r->st.disarmed && !r->frozen) {
+			lease_renew(r, n, keys_proof_ms(r),
+				    "cut off, but the cluster is disarmed and nobody took its keys");
+			return;
+		}
 		replica_freeze(r, "this node is not part of a majority");
 		if (r->now_ms - r->cut_since_ms >= kill_ms)
 			kill_all(r, "no majority until the deadline");
@@ -115,5 +150,5 @@ void replica_local_rules(struct replica *r)
 		r->standing = true;
 		tell(r, REPLICA_THAW, "this node is a member in good standing");
 	}
-	lease_renew(r, n);
+	lease_renew(r, n, replica_beat_proof_ms(r), "a majority hears this node");
 }

@@ -98,8 +98,7 @@ bool core_node_waits_long(const struct core_state *st, const struct core_node *n
 /* What was shortened counts only when the node has said that it goes by it. */
 static uint64_t takeover_ms(const struct core_state *st, const struct core_node *n)
 {
-	return n->takeover_ms > st->timing.takeover_ms && !CORE_MUTANT(54) ? n->takeover_ms :
-									     st->timing.takeover_ms;
+	return n->takeover_ms > st->timing.takeover_ms ? n->takeover_ms : st->timing.takeover_ms;
 }
 
 void core_node_timing_changed(struct core_state *st, uint32_t before_ms)
@@ -168,7 +167,8 @@ static void node_admit(struct core_state *st, struct core_node *n)
 {
 	n->incarnation = st->next_incarnation++;
 	n->pr_key = core_pr_key(st, n->id, n->incarnation);
-	n->doomed = n->reset = n->over = n->loose = false;
+	n->doomed = n->reset = n->over = false;
+	n->loose |= st->disarmed;
 	n->quarantine_until_ms = 0;
 	n->fence_tries = 0;
 	n->retry_ms = 0;
@@ -196,7 +196,6 @@ static void node_gone(struct core_state *st, struct core_node *n)
 		node_lost(st, n, CORE_WHY_NODE_GONE, 0);
 		return;
 	}
-	n->loose = true;
 	core_node_set(st, n, CORE_NODE_ISOLATED, CORE_WHY_ISOLATED, 0, 0, 0);
 }
 
@@ -248,8 +247,10 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 	n->memory_mib = cmd->memory_mib;
 	n->cpus = cmd->cpus;
 	n->level = cmd->level;
-	if (cmd->seen_seq >= st->timing_seq && n->takeover_ms != st->timing.takeover_ms)
+	if (cmd->seen_seq >= st->timing_seq) {
 		n->takeover_ms = st->timing.takeover_ms;
+		n->loose = st->disarmed;
+	}
 	if (!same) {
 		memcpy(n->boot_id, cmd->uuid, sizeof(n->boot_id));
 		if (n->state != CORE_NODE_NEW && !n->over)
@@ -268,7 +269,6 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 	}
 	if (n->state == CORE_NODE_SILENT)
 		n->hold_until_ms = 0;
-	n->loose = false;
 	if (n->state == CORE_NODE_SILENT || n->state == CORE_NODE_ISOLATED ||
 	    n->state == CORE_NODE_JOINING) {
 		/* JOINING again: VOL_JOINs that are out are simply asked again. */
@@ -294,7 +294,8 @@ void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd)
 	struct core_node *n = &st->nodes[cmd->node];
 	uint16_t i;
 
-	if (!core_node_ok(st, cmd->node) || n->incarnation != cmd->incarnation)
+	/* Also of one that is silent or isolated: it says so before it says that it is back. */
+	if (n->state == CORE_NODE_UNUSED || n->doomed || n->incarnation != cmd->incarnation)
 		return;
 	core_trace_add(st, CORE_OBJECT_NODE, n->name, n->state, n->state, CORE_WHY_CSVD_LOST, n->id,
 		       0, 0);

@@ -73,6 +73,8 @@ static void op_disarm(struct core_state *st, const struct core_command *cmd, str
 	st->disarmed = true;
 	st->disarmed_wall_ms = st->wall_ms;
 	core_str_copy(st->disarmed_by, sizeof(st->disarmed_by), cmd->text[0] ? cmd->text : "root");
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		st->nodes[id].loose = true;
 	core_trace_add(st, CORE_OBJECT_CLUSTER, st->name, 1, 1, CORE_WHY_DISARMED, 0, 0, 0);
 }
 
@@ -81,6 +83,7 @@ static void op_arm(struct core_state *st, struct core_answer *ans)
 	if (!st->disarmed)
 		REFUSE(ans, EALREADY, "the cluster is armed already");
 	st->disarmed = false;
+	st->timing_seq = st->applied_seq;
 	st->disarmed_wall_ms = 0;
 	memset(st->disarmed_by, 0, sizeof(st->disarmed_by));
 	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)

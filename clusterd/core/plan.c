@@ -240,6 +240,22 @@ static bool vm_rests(uint8_t state)
 	       state == CORE_VM_FAILED;
 }
 
+/* What keeps a VM: its cause, and where no node takes it, why each does not. */
+static void vm_text(const struct core_state *st, const struct core_vm *vm, uint8_t from,
+		    struct core_plan_item *item)
+{
+	char nodes[CORE_PLAN_TEXT_MAX];
+	struct core_text t;
+
+	core_cause_render(st, &vm->cause, item->text, sizeof(item->text));
+	if (vm->cause.reason != CORE_WHY_VM_NO_ROOM && vm->cause.reason != CORE_WHY_DRAIN_NO_TARGET)
+		return;
+	core_explain_nowhere(st, vm, from ? CORE_NODE_BIT(from) : 0, nodes, sizeof(nodes));
+	t = (struct core_text){ item->text, sizeof(item->text), strlen(item->text) };
+	core_text_add(&t, "; ");
+	core_text_add(&t, nodes);
+}
+
 /* from: the node that is emptied, or 0. */
 static void items_end(struct run *run, uint8_t from)
 {
@@ -263,7 +279,7 @@ static void items_end(struct run *run, uint8_t from)
 			item->method = item->to == item->from && item->after == item->before ?
 					       CORE_PLAN_STAYS :
 					       CORE_PLAN_WAITS;
-			core_cause_render(st, &vm->cause, item->text, sizeof(item->text));
+			vm_text(st, vm, from, item);
 		} else if (is_vm && item->after == CORE_VM_FAILED) {
 			core_cause_render(st, &vm->cause, item->text, sizeof(item->text));
 		} else if (!is_vm && (item->after != CORE_VOLUME_ACTIVE || (from && item->to == from))) {

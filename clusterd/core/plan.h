@@ -10,6 +10,8 @@
 #include "clusterd/core/core.h"
 #include "clusterd/core/pace.h"
 
+#define CORE_PLAN_TEXT_MAX 512u
+
 enum core_plan_method {
 	CORE_PLAN_STAYS = 0, /* nothing happens to it, or it cannot: text says why */
 	CORE_PLAN_LIVE,
@@ -30,7 +32,7 @@ struct core_plan_item {
 	bool measured; /* its times come from what was measured, not from assumptions */
 	uint16_t index;
 	uint64_t begin_ms, end_ms; /* since the command, or the power failure */
-	char text[CORE_TEXT_MAX]; /* what keeps it, or "" */
+	char text[CORE_PLAN_TEXT_MAX]; /* what keeps it, or "" */
 };
 
 struct core_plan_ask {

@@ -689,6 +689,15 @@ void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume)
 		drive_notes(r);
 }
 
+void replica_key_seen(struct replica *r, uint64_t now_ms, const char *volume, uint64_t looked_ms)
+{
+	uint16_t index;
+
+	r->now_ms = now_ms;
+	if (core_volume_find(&r->st, volume, &index) && looked_ms > r->key_seen_ms[index])
+		r->key_seen_ms[index] = looked_ms;
+}
+
 void replica_csvd_lost(struct replica *r, uint64_t now_ms)
 {
 	struct core_command *cmd = fresh(r);

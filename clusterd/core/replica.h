@@ -109,6 +109,8 @@ struct replica {
 	bool standing; /* this process was a member in good standing once */
 	uint64_t cut_since_ms;
 	uint64_t lease_ms; /* the VMs' lease as this process gave it; 0: none or ended */
+	uint32_t lease_takeover_ms; /* takeover_ms that it was made from */
+	uint64_t key_seen_ms[CORE_VOLUMES_MAX]; /* begin of the last look that found the own key there */
 
 	/* beat.c */
 	core_nodes present; /* members whose clusterd speaks */
@@ -183,6 +185,8 @@ void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint6
 		     enum core_exit exit);
 /* Own key or the reservation is gone from the volume's LUN. */
 void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume);
+/* A look at the volume's LUN that began at looked_ms found the own key and the reservation. */
+void replica_key_seen(struct replica *r, uint64_t now_ms, const char *volume, uint64_t looked_ms);
 /* csvd died on this node and was started again, empty. */
 void replica_csvd_lost(struct replica *r, uint64_t now_ms);
 /*

@@ -678,6 +678,7 @@ void sim_sink(void *arg, const struct replica_out *out)
 		sim_disk_op(node, out->log);
 		break;
 	case REPLICA_EFFECT:
+		sim_maintain_effect(node, out->effect);
 		effect_begin(node, out->effect);
 		break;
 	case REPLICA_EFFECT_VOID:
@@ -705,6 +706,7 @@ void sim_sink(void *arg, const struct replica_out *out)
 		sim_answer(node, out->cookie, out->answer);
 		break;
 	case REPLICA_TRACE:
+		sim_maintain_trace(node, out->trace);
 		/* The job's word to its operator: created. */
 		if (out->trace->object == CORE_OBJECT_VM && out->trace->cause.reason == CORE_WHY_CREATED)
 			sim.vm_acked[sim_vm_of(out->trace->name)] = true;

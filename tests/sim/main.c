@@ -168,6 +168,7 @@ static void handle(const struct sim_event *ev)
 		sim_disk_fsync(ev->node);
 		break;
 	case SIM_EV_TIMER:
+		sim_keys_watch(ev->node);
 		replica_timer(n->r, sim.now, sim.now);
 		sim_after(ev->node);
 		sim_push(sim.now + 200, SIM_EV_TIMER, ev->node, 0, 0);
@@ -228,6 +229,7 @@ static bool run(uint64_t seed)
 		sim.lun_term[v] = 0;
 		sim.formatted[v] = false;
 	}
+	sim_maintain_reset();
 	sim_schedule_start();
 	while (!sim.failed && !sim.converged && sim.heap_count) {
 		struct sim_event ev = pop();
@@ -295,6 +297,9 @@ static const struct {
 	{ 20, "the shortest log wins a merge" },
 	{ 21, "a vmm ignores its lease" },
 	{ 22, "a lease counts from when it is given, not from when the node was heard" },
+	{ 51, "quarantine is ignored" },
+	{ 52, "a disarmed cluster fences" },
+	{ 53, "a plan is made for other nodes than there are" },
 	{ 40, "hard anti-affinity is taken for soft" },
 	{ 41, "the failover limit is ignored" },
 	{ 43, "possible owners are ignored" },

@@ -140,6 +140,7 @@ void sim_oracle_commit(uint8_t node)
 	unsigned have = 0, all = 0;
 	uint8_t id;
 
+	sim_maintain_commit(node);
 	if (log->halted)
 		sim_fail("I2: node %u halted: its history is not the cluster's", node);
 	if (!mark->seq)

@@ -118,7 +118,7 @@ void sim_operator(void)
 		return;
 	}
 	sim.operators++;
-	switch (sim_below(16)) {
+	switch (sim_below(18)) {
 	case 0:
 	case 1:
 	case 2:
@@ -181,6 +181,12 @@ void sim_operator(void)
 			name_of(cmd->name, 'v', vm);
 		sim_policy_change(cmd);
 		command_send(cmd, 10);
+		break;
+	case 16:
+	case 17:
+		cmd = command(CORE_CMD_CLUSTER_ARM);
+		sim_maintain_command(cmd);
+		command_send(cmd, 11);
 		break;
 	case 13:
 		/* An operator who has looked: the node is off, and stays off until the answer. */
@@ -367,7 +373,13 @@ void sim_check(void)
 	uint32_t i;
 	uint8_t id;
 
-	if (sim_oracle_converged(false)) {
+	bool converged = sim_oracle_converged(false);
+
+	if (sim_maintain_plan(converged)) {
+		sim_push(sim.now + 2000, SIM_EV_CHECK, 0, 0, 0);
+		return;
+	}
+	if (converged) {
 		sim_oracle_end();
 		sim.converged = true;
 		return;
@@ -376,7 +388,9 @@ void sim_check(void)
 		sim_oracle_converged(true);
 		return;
 	}
-	/* Operators clean up: resume nodes, start what gave up. */
+	/* Operators clean up: arm, resume nodes, start what gave up. */
+	if (sim.nodes[1].r->st.disarmed)
+		command_send(command(CORE_CMD_CLUSTER_ARM), 11);
 	for (id = 1; id <= sim.count; id++) {
 		struct core_command *cmd = command(CORE_CMD_NODE_RESUME);
 

@@ -286,6 +286,15 @@ void sim_policy_asked(const char *name);	  /* an operator starts it */
 bool sim_policy_sick(unsigned vm, uint64_t generation); /* its starts fail */
 void sim_policy_began(uint8_t node, unsigned vm);	/* it begins to execute */
 
+/* maintain.c */
+void sim_maintain_reset(void);
+void sim_keys_watch(uint8_t node);
+void sim_maintain_command(struct core_command *cmd);
+void sim_maintain_commit(uint8_t node);
+void sim_maintain_effect(uint8_t node, const struct core_effect *fx);
+void sim_maintain_trace(uint8_t node, const struct core_trace *trace);
+bool sim_maintain_plan(bool converged);
+
 /* schedule.c */
 void sim_schedule_start(void);
 void sim_fault(void);

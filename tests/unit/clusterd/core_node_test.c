@@ -143,7 +143,34 @@ static void silent_clusterd_disturbs_nothing(void)
 	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_FENCING);
 }
 
-UNIT_MAIN("core node", { "proof, hold, start", proof_then_hold_then_start },
+/* Its csvd dies while its clusterd is cut off from the others: told late, it counts all the same. */
+static void csvd_dies_on_a_silent_node(void)
+{
+	struct core_command *cmd;
+	uint64_t term;
+
+	flow_cluster();
+	host = st.volumes[0].owner;
+	term = st.volumes[0].term;
+	flow_members(7 & ~CORE_NODE_BIT(host), 7);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_SILENT);
+	cmd = flow_cmd(CORE_CMD_CSVD_LOST, "");
+	cmd->node = host;
+	cmd->incarnation = st.nodes[host].incarnation;
+	flow_apply(cmd);
+	CU_ASSERT_EQUAL(st.volumes[0].attached & CORE_NODE_BIT(host), 0);
+	flow_members(7, 7);
+	flow_hello(host, host);
+	flow_settle(0);
+	flow_tick(st.timing.retry_ms);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_UP);
+	CU_ASSERT_EQUAL(st.volumes[0].state, CORE_VOLUME_ACTIVE);
+	CU_ASSERT_TRUE(st.volumes[0].term > term);
+	CU_ASSERT_EQUAL(st.volumes[0].attached, 7);
+}
+
+UNIT_MAIN("core node", { "csvd dies on a silent node", csvd_dies_on_a_silent_node }, { "proof, hold, start", proof_then_hold_then_start },
 	  { "no proof, no takeover", no_proof }, { "own reboot is proof", own_reboot_is_proof },
 	  { "same boot must reset", same_boot_must_reset },
 	  { "silent clusterd", silent_clusterd_disturbs_nothing },
