@@ -34,6 +34,7 @@ struct local_job {
 	int timeout_ms;
 	struct core_seen *seen;
 	uint16_t n_seen;
+	size_t n_found;
 	uint32_t memory_mib;
 	uint16_t cpus;
 };
@@ -147,6 +148,7 @@ static void list_run(struct cd_job *base)
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 	long mib = (long)((uint64_t)pages * (uint64_t)page >> 20);
 
+	job->n_found = n;
 	job->seen = calloc(CORE_REPORT_MAX, sizeof(*job->seen));
 	for (size_t i = 0; job->seen && i < n && job->n_seen < CORE_REPORT_MAX; i++) {
 		struct core_seen *seen = &job->seen[job->n_seen++];
@@ -171,6 +173,13 @@ static void list_done(struct cd_job *base)
 	struct local_job *job = (struct local_job *)base;
 	struct cd *cd = job->cd;
 
+	/* A VM that is left out would count as ended. */
+	if (job->n_found > job->n_seen) {
+		cl_error("%zu vmms run here, %u can be told of: nothing is told", job->n_found,
+			 CORE_REPORT_MAX);
+		local_free(base);
+		return;
+	}
 	for (uint16_t i = 0; i < job->n_seen; i++)
 		cd_monitor_add(cd, job->seen[i].name, job->seen[i].generation);
 	cl_info("%u VMs run here; %u MiB and %u cpus for VMs", job->n_seen, job->memory_mib,

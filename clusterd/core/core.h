@@ -28,8 +28,9 @@
 #define CORE_LEVEL	  2u /* functional level of this build: the newest that it knows */
 #define CORE_LEVEL_QUARANTINE 2u /* from this level on nodes are put into quarantine */
 #define CORE_VOLUMES_MAX  16u
-#define CORE_VMS_MAX	  256u
-#define CORE_EFFECTS_MAX  512u
+#define CORE_VMS_MAX	  1024u
+#define CORE_EFFECTS_MAX  1024u
+#define CORE_EFFECTS_KEPT 128u /* of them never for VMs: fencing and volumes go on whatever starts */
 #define CORE_JOBS_MAX	  64u
 #define CORE_TRACE_MAX	  256u
 #define CORE_DISKS_MAX	  4u
@@ -39,7 +40,7 @@
 #define CORE_PATH_MAX	  256u
 #define CORE_APPEND_MAX	  1024u
 #define CORE_TEXT_MAX	  192u
-#define CORE_REPORT_MAX	  256u
+#define CORE_REPORT_MAX	  256u /* VMs that one node may hold: its HELLO names them all */
 #define CORE_NONE	  0xffffu /* no such volume or VM */
 #define CORE_LOSSES_MAX	  8u
 #define CORE_SETS_MAX	  32u

@@ -11,14 +11,15 @@
 struct core_effect *core_effect_new(struct core_state *st, enum core_effect_kind kind, uint8_t node,
 				    uint16_t volume, uint16_t vm)
 {
+	uint16_t cap = vm == CORE_NONE ? CORE_EFFECTS_MAX : CORE_EFFECTS_MAX - CORE_EFFECTS_KEPT;
 	struct core_effect *fx = NULL;
 	uint16_t i;
 
-	for (i = 0; i < st->effect_count && !fx; i++)
+	for (i = 0; i < st->effect_count && i < cap && !fx; i++)
 		if (!st->effects[i].kind)
 			fx = &st->effects[i];
 	if (!fx) {
-		if (st->effect_count >= CORE_EFFECTS_MAX)
+		if (st->effect_count >= cap)
 			return NULL; /* full: reconciling tries again after the next entry */
 		fx = &st->effects[st->effect_count++];
 	}

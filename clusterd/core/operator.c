@@ -358,7 +358,7 @@ void core_vm_create_check(const struct core_state *st, const struct core_command
 	for (i = 0; i < CORE_VMS_MAX; i++)
 		if (i >= st->vm_count || st->vms[i].state == CORE_VM_UNUSED)
 			return;
-	REFUSE(ans, ENOSPC, "vm ", c->name, ": there are 256 VMs already");
+	REFUSE(ans, ENOSPC, "vm ", c->name, ": there are 1024 VMs already");
 }
 
 static void op_vm_create(struct core_state *st, const struct core_command *cmd,

@@ -36,7 +36,7 @@
 #define LOG_ENTRY_MAX	 6144u		/* bytes of one entry */
 #define LOG_WINDOW	 256u		/* entries kept in memory: not committed, or sent as a tail */
 #define LOG_PENDING_MAX	 64u		/* own proposals not yet committed */
-#define LOG_SNAPSHOT_MAX (1u << 20)	/* bytes of an encoded core state */
+#define LOG_SNAPSHOT_MAX (4u << 20)	/* bytes of an encoded core state */
 #define LOG_CHUNK_MAX	 32768u		/* bytes of snapshot in one message */
 #define LOG_MESSAGE_MAX	 (LOG_CHUNK_MAX + 256u)
 #define LOG_UNCOMMITTED	 96u		/* entries accepted and not committed */
