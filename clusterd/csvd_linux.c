@@ -37,17 +37,6 @@ static void socket_path(char out[CD_PATH_MAX])
 	cd_path(out, CD_PATH_MAX, CD_DIR_RUN, "csvd.sock");
 }
 
-static const char *csvd_path(void)
-{
-	static const char *const paths[] = { HF_LIBEXECDIR "/csvd", HF_SBINDIR "/csvd",
-					     "/usr/bin/csvd" };
-
-	for (unsigned i = 0; i < CL_ARRAY_LEN(paths); i++)
-		if (access(paths[i], X_OK) == 0)
-			return paths[i];
-	return paths[0];
-}
-
 int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_result,
 		 char **ret_error)
 {
@@ -125,12 +114,13 @@ int cd_csvd_kill(int timeout_ms)
 
 static int csvd_start(char *error, size_t cap_bytes)
 {
-	const char *argv[] = { csvd_path(), NULL };
+	char program[CD_PATH_MAX], log[CD_PATH_MAX];
+	const char *argv[] = { program, NULL };
 	uint64_t end = cd_now_ms() + START_MS;
-	char log[CD_PATH_MAX];
 	pid_t pid;
 	int rc;
 
+	cd_path_program(program, sizeof(program), "csvd");
 	cd_path(log, sizeof(log), CD_DIR_RUN, "csvd.log");
 	rc = cd_exec_spawn(argv, log, "csvd", &pid);
 	if (rc < 0) {

@@ -24,6 +24,7 @@
 #define CD_WAITERS_MAX 64u
 #define CD_PORTS       2u
 #define CD_EVENTS_KEPT 2000u /* in memory, for `events` */
+#define CD_EXIT_DISK   74    /* EX_IOERR */
 #define CD_RESERVE_MIB 256u  /* of a node's memory that VMs never get */
 
 struct cd;
@@ -85,6 +86,7 @@ struct cd {
 	struct replica *replica; /* NULL until member */
 	struct cl_lease *lease;	 /* of this node's VMs; outlives this process */
 	char trouble[256];	 /* of the store; "" if well */
+	int exit_status;
 
 	bool link_up;
 	bool group_known, votes_known; /* since the link is up */

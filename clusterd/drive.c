@@ -255,7 +255,17 @@ static void on_trouble(void *arg, const char *text)
 		cl_notice("the state can be written again");
 }
 
-static const struct cd_store_ops store_ops = { on_durable, on_trouble };
+/* Whatever this node has acknowledged must be found again by the next clusterd, or refused by it. */
+static void on_over(void *arg, const char *text)
+{
+	struct cd *cd = arg;
+
+	cl_error("%s: what is on disk is not known any more; clusterd ends, VMs and volumes go on", text);
+	cd->exit_status = CD_EXIT_DISK;
+	qb_loop_stop(cd->loop);
+}
+
+static const struct cd_store_ops store_ops = { on_durable, on_trouble, on_over };
 
 /* ---- corosync ------------------------------------------------------------------------------- */
 

@@ -33,13 +33,10 @@ static bool cancelled(const struct cd_fx *fx)
 
 const char *cd_fx_vmm_path(void)
 {
-	static const char *const paths[] = { HF_LIBEXECDIR "/vmm", HF_SBINDIR "/vmm",
-					     "/usr/bin/vmm" };
+	static _Thread_local char path[CD_PATH_MAX];
 
-	for (unsigned i = 0; i < CL_ARRAY_LEN(paths); i++)
-		if (access(paths[i], X_OK) == 0)
-			return paths[i];
-	return paths[0];
+	cd_path_program(path, sizeof(path), "vmm");
+	return path;
 }
 
 static json_t *config_disks(const struct cd_fx *fx)

@@ -263,5 +263,5 @@ int main(int argc, char **argv)
 	cd = calloc(1, sizeof(*cd));
 	if (!cd || lease_open(cd) < 0)
 		return 1;
-	return cd_run(cd) < 0 ? 78 : 0; /* 78: EX_CONFIG, do not restart in a loop */
+	return cd_run(cd) < 0 ? 78 : cd->exit_status; /* 78: EX_CONFIG, do not restart in a loop */
 }

@@ -45,6 +45,23 @@ void cd_path(char *out, size_t cap_bytes, enum cd_dir dir, const char *format, .
 		abort();
 }
 
+void cd_path_program(char *out, size_t cap_bytes, const char *name)
+{
+	static const char *const standard[] = { HF_LIBEXECDIR, HF_SBINDIR, "/usr/bin" };
+	const char *moved = getenv("HOLDFAST_LIBEXEC_DIR");
+
+	if (moved && moved[0] == '/') {
+		snprintf(out, cap_bytes, "%s/%s", moved, name);
+		return;
+	}
+	for (unsigned i = 0; i < CL_ARRAY_LEN(standard); i++) {
+		snprintf(out, cap_bytes, "%s/%s", standard[i], name);
+		if (access(out, X_OK) == 0)
+			return;
+	}
+	snprintf(out, cap_bytes, "%s/%s", standard[0], name);
+}
+
 int cd_path_mkdirs(const char *path, mode_t mode)
 {
 	char buf[CD_PATH_MAX];

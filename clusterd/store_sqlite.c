@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * SQLite store; see store_sqlite.h.  The connection is used by the opener until
- * cd_store_start(), then only by the thread.  A transaction that fails is
- * rolled back and tried again whole, so that an operation is never half done or
- * reported before its time.
+ * cd_store_start(), then only by the thread.
+ *
+ * A transaction that fails for want of room is rolled back and tried again whole, so that an
+ * operation is never half done or reported before its time.  An I/O error ends the store: Linux
+ * tells of a failed write-back once and then calls the page clean, so a second fsync() that
+ * succeeds proves nothing.  The next start writes what it reads from the write-ahead log into the
+ * file itself before it believes any of it.
  */
 #include "clusterd/store_sqlite.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,9 +23,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
+#include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
 
 #define STORE_APPLICATION_ID 0x48464c44 /* "HFLD" */
@@ -139,27 +147,72 @@ static void uuid_hex(const uint8_t uuid[CL_UUID_BYTES], char out[2 * CL_UUID_BYT
 		sprintf(out + 2 * i, "%02x", uuid[i]);
 }
 
-static int store_create(struct cd_store *store, const char *uuid, uint32_t node, char **ret_error)
+/* Everything in one transaction of a file that nobody knows yet; it gets its name when it is whole. */
+static int store_fill(sqlite3 *db, const char *uuid, uint32_t node)
 {
-	char sql[128];
+	char sql[160];
 	int rc;
 
-	snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+	snprintf(sql, sizeof(sql),
+		 "PRAGMA synchronous=EXTRA; BEGIN IMMEDIATE; PRAGMA application_id=%d;"
+		 " PRAGMA user_version=%d;",
 		 STORE_APPLICATION_ID, STORE_VERSION);
-	rc = sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+	rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+		rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(store->db, schema, NULL, NULL, NULL);
+		rc = run(db, "INSERT INTO meta VALUES('cluster',?)", NULL, NULL, "T", uuid);
 	if (rc == SQLITE_OK)
-		rc = run(store->db, "INSERT INTO meta VALUES('cluster',?)", NULL, NULL, "T", uuid);
+		rc = meta_set(db, "node", node);
 	if (rc == SQLITE_OK)
-		rc = meta_set(store->db, "node", node);
+		rc = sqlite3_exec(db, "COMMIT; PRAGMA journal_mode=WAL;", NULL, NULL, NULL);
+	return rc;
+}
+
+static int dir_sync(const char *path)
+{
+	char folder[CD_PATH_MAX];
+	CL_CLEANUP_CLOSE int fd = -1;
+
+	snprintf(folder, sizeof(folder), "%s", path);
+	fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+static int store_create(const char *path, const char *uuid, uint32_t node, char **ret_error)
+{
+	static const char *const parts[] = { "", "-journal", "-wal", "-shm" };
+	char new[CD_PATH_MAX + 8], part[CD_PATH_MAX + 24];
+	sqlite3 *db = NULL;
+	mode_t old;
+	int rc;
+
+	if (strlen(path) >= CD_PATH_MAX)
+		return -ENAMETOOLONG;
+	snprintf(new, sizeof(new), "%s.new", path);
+	/* What a creation that was cut off left. */
+	for (unsigned i = 0; i < CL_ARRAY_LEN(parts); i++) {
+		snprintf(part, sizeof(part), "%s%s", new, parts[i]);
+		if (unlink(part) < 0 && errno != ENOENT)
+			return fail(ret_error, -errno, "%s: %s", part, strerror(errno));
+	}
+	old = umask(0077);
+	rc = sqlite3_open_v2(new, &db,
+			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	umask(old);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
-	return rc == SQLITE_OK ? 0 :
-				 fail(ret_error, -EIO, "%s: cannot create: %s", store->path,
-				      sqlite3_errmsg(store->db));
+		rc = store_fill(db, uuid, node);
+	if (rc != SQLITE_OK)
+		rc = fail(ret_error, -EIO, "%s: cannot create: %s", path,
+			  db ? sqlite3_errmsg(db) : "out of memory");
+	sqlite3_close(db);
+	if (rc == 0 && rename(new, path) < 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = dir_sync(path);
+	if (rc < 0 && !*ret_error)
+		fail(ret_error, rc, "%s: cannot create: %s", path, strerror(-rc));
+	return rc;
 }
 
 static int store_check(struct cd_store *store, const char *uuid, uint32_t node, char **ret_error)
@@ -201,12 +254,11 @@ int cd_store_open(const char *path, const uint8_t uuid[CL_UUID_BYTES], uint32_t 
 	struct cd_store *store = calloc(1, sizeof(*store));
 	char hex[2 * CL_UUID_BYTES + 1];
 	pthread_condattr_t attr;
-	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
-	mode_t old;
 	struct stat st;
 	bool fresh;
 	int rc;
 
+	*ret_error = NULL;
 	if (!store || !(store->path = strdup(path))) {
 		free(store);
 		return -ENOMEM;
@@ -224,23 +276,22 @@ int cd_store_open(const char *path, const uint8_t uuid[CL_UUID_BYTES], uint32_t 
 		rc = fail(ret_error, -EBADMSG, "%s: damaged state file: it is empty", path);
 		goto out;
 	}
-	old = umask(0077);
-	rc = sqlite3_open_v2(path, &store->db, flags, NULL);
-	umask(old);
+	if (fresh && create && (rc = store_create(path, hex, node, ret_error)) < 0)
+		goto out;
+	rc = sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc != SQLITE_OK) {
 		rc = fail(ret_error, fresh ? -ENOENT : -EIO, "%s: cannot open: %s", path,
 			  store->db ? sqlite3_errmsg(store->db) : "out of memory");
 		goto out;
 	}
 	sqlite3_busy_timeout(store->db, 5000);
-	if (!fresh && (rc = store_check(store, hex, node, ret_error)) < 0)
+	rc = store_check(store, hex, node, ret_error);
+	if (rc < 0)
 		goto out;
 	if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL,
-			 NULL) != SQLITE_OK) {
+			 NULL) != SQLITE_OK ||
+	    cd_store_checkpoint(store) < 0)
 		rc = fail(ret_error, -EIO, "%s: %s", path, sqlite3_errmsg(store->db));
-		goto out;
-	}
-	rc = fresh ? store_create(store, hex, node, ret_error) : 0;
 out:
 	if (rc < 0)
 		cd_store_close(store);
@@ -362,9 +413,6 @@ static int op_run(sqlite3 *db, const struct store_op *op)
 		return run(db, "INSERT OR IGNORE INTO event VALUES(?,?,?,?,?)", NULL, NULL, "IIIIT",
 			   op->event.id, op->event.seq, (uint64_t)op->event.index,
 			   (uint64_t)op->event.ts_ms, op->event.json);
-	rc = meta_set(db, "commit", out->commit);
-	if (rc != SQLITE_OK)
-		return rc;
 	switch (out->store) {
 	case LOG_STORE_APPEND:
 		return run(db, "INSERT INTO entry VALUES(?,?,?,?,?,?,?,?)", NULL, NULL, "IIIIIIIB",
@@ -390,29 +438,41 @@ static int op_run(sqlite3 *db, const struct store_op *op)
 	return SQLITE_MISUSE;
 }
 
+/* One transaction, one fsync, however many operations wait. */
 static int batch_run(struct cd_store *store, struct store_op *list)
 {
 	int rc = sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+	const struct store_op *last = NULL;
 
 	for (struct store_op *op = list; op && rc == SQLITE_OK; op = op->next) {
 		rc = op_run(store->db, op);
-		if (rc == SQLITE_OK && op->is_event && op->event.id % 1000 == 0)
+		if (!op->is_event)
+			last = op;
+		else if (rc == SQLITE_OK && op->event.id % 1000 == 0)
 			rc = run(store->db, "DELETE FROM event WHERE id<=?", NULL, NULL, "I",
 				 op->event.id > STORE_EVENTS_KEPT ?
 					 op->event.id - STORE_EVENTS_KEPT :
 					 (uint64_t)0);
 	}
+	if (rc == SQLITE_OK && last)
+		rc = meta_set(store->db, "commit", last->out.commit);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
-	if (rc != SQLITE_OK)
-		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 	return rc;
 }
+
+/* What another try can mend; anything else leaves unknown what is on disk. */
+static bool passing(int rc)
+{
+	return (rc & 0xff) == SQLITE_FULL || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_NOMEM;
+}
+
+enum notice { DURABLE, TROUBLE, WELL, OVER };
 
 struct store_notice {
 	struct cd_store *store;
 	uint64_t op;
-	bool trouble;
+	enum notice kind;
 	char text[256];
 };
 
@@ -421,14 +481,24 @@ static void notice_run(void *arg)
 	struct store_notice *notice = arg;
 	struct cd_store *store = notice->store;
 
-	if (notice->trouble)
-		store->ops->trouble(store->arg, notice->text[0] ? notice->text : NULL);
-	else
+	switch (notice->kind) {
+	case DURABLE:
 		store->ops->durable(store->arg, notice->op);
+		break;
+	case TROUBLE:
+		store->ops->trouble(store->arg, notice->text);
+		break;
+	case WELL:
+		store->ops->trouble(store->arg, NULL);
+		break;
+	case OVER:
+		store->ops->over(store->arg, notice->text);
+		break;
+	}
 	free(notice);
 }
 
-static void notice_post(struct cd_store *store, uint64_t op, bool trouble, const char *text)
+static void notice_post(struct cd_store *store, enum notice kind, uint64_t op)
 {
 	struct store_notice *notice = calloc(1, sizeof(*notice));
 
@@ -436,14 +506,15 @@ static void notice_post(struct cd_store *store, uint64_t op, bool trouble, const
 		abort();
 	notice->store = store;
 	notice->op = op;
-	notice->trouble = trouble;
-	if (text)
-		snprintf(notice->text, sizeof(notice->text), "%s: %s", store->path, text);
+	notice->kind = kind;
+	if (kind == TROUBLE || kind == OVER)
+		snprintf(notice->text, sizeof(notice->text), "%s: %s", store->path,
+			 sqlite3_errmsg(store->db));
 	cd_post_call(store->post, notice_run, notice);
 }
 
 /*
- * Everything that is queued, lock held.  Nobody waits for an event to be durable: alone they wait a
+ * Everything that is queued.  Nobody waits for an event to be durable: alone they wait a
  * little for a transaction, so that theirs is not in the way of an entry that a guest's pause waits for.
  */
 static struct store_op *batch_take(struct cd_store *store)
@@ -452,6 +523,7 @@ static struct store_op *batch_take(struct cd_store *store)
 	struct timespec end;
 	int rc = 0;
 
+	pthread_mutex_lock(&store->lock);
 	while (!store->head)
 		pthread_cond_wait(&store->wake, &store->lock);
 	clock_gettime(CLOCK_MONOTONIC, &end);
@@ -464,7 +536,23 @@ static struct store_op *batch_take(struct cd_store *store)
 	store->head = NULL;
 	store->tail = &store->head;
 	store->urgent = false;
+	pthread_mutex_unlock(&store->lock);
 	return list;
+}
+
+static void batch_free(struct store_op *list, uint64_t *ret_last)
+{
+	struct store_op *op;
+
+	*ret_last = 0;
+	while ((op = list)) {
+		list = op->next;
+		if (!op->is_event)
+			*ret_last = op->out.op;
+		free(op->entry);
+		free(op->data);
+		free(op);
+	}
 }
 
 static void *store_thread(void *arg)
@@ -472,33 +560,28 @@ static void *store_thread(void *arg)
 	struct cd_store *store = arg;
 
 	for (;;) {
-		struct store_op *list, *op;
-		uint64_t last = 0;
+		struct store_op *list = batch_take(store);
+		uint64_t last;
+		int rc;
 
-		pthread_mutex_lock(&store->lock);
-		list = batch_take(store);
-		pthread_mutex_unlock(&store->lock);
-		while (batch_run(store, list) != SQLITE_OK) {
-			if (!store->in_trouble)
-				notice_post(store, 0, true, sqlite3_errmsg(store->db));
+		while ((rc = batch_run(store, list)) != SQLITE_OK) {
+			if (!store->in_trouble || !passing(rc))
+				notice_post(store, passing(rc) ? TROUBLE : OVER, 0);
+			sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 			store->in_trouble = true;
+			if (!passing(rc)) {
+				batch_free(list, &last);
+				return NULL;
+			}
 			poll(NULL, 0, STORE_RETRY_MS);
 		}
 		if (store->in_trouble)
-			notice_post(store, 0, true, NULL);
+			notice_post(store, WELL, 0);
 		store->in_trouble = false;
-		while ((op = list)) {
-			list = op->next;
-			if (!op->is_event)
-				last = op->out.op;
-			free(op->entry);
-			free(op->data);
-			free(op);
-		}
+		batch_free(list, &last);
 		if (last)
-			notice_post(store, last, false, NULL);
+			notice_post(store, DURABLE, last);
 	}
-	return NULL;
 }
 
 int cd_store_start(struct cd_store *store, struct cd_post *post, const struct cd_store_ops *ops,
@@ -525,7 +608,7 @@ static void op_queue(struct cd_store *store, struct store_op *op)
 	pthread_mutex_lock(&store->lock);
 	*store->tail = op;
 	store->tail = &op->next;
-	store->urgent = store->urgent || !op->is_event;
+	store->urgent |= !op->is_event;
 	pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->lock);
 }

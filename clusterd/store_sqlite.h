@@ -20,8 +20,10 @@ struct cd_store;
 
 struct cd_store_ops {
 	void (*durable)(void *arg, uint64_t op);
-	/* The disk refuses to be written (text borrowed); tried again for ever.  NULL: well again. */
+	/* There is no room on the disk (text borrowed); tried again for ever.  NULL: well again. */
 	void (*trouble)(void *arg, const char *text);
+	/* An I/O error: what is on disk is not known, nothing more is written or reported. */
+	void (*over)(void *arg, const char *text);
 };
 
 /* One thing that happened, for `clusterctl events`. */

@@ -31,7 +31,7 @@ static void on_trouble(void *arg, const char *text)
 	CU_FAIL("the store is in trouble");
 }
 
-static const struct cd_store_ops ops = { on_durable, on_trouble };
+static const struct cd_store_ops ops = { on_durable, on_trouble, on_trouble };
 
 static void sink(void *arg, const struct replica_out *out)
 {
