@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/cl_cleanup.h"
+#include "common/cl_types.h"
 
 static const struct {
 	const char *variable, *standard;

@@ -584,6 +584,10 @@ void core_vm_reconcile(struct core_state *st, uint16_t index)
 			start_reconcile(st, index);
 		break;
 	case CORE_VM_RUNNING:
+		/* A start that was asked for while it moved. */
+		if (vm->run)
+			core_job_end_reason(st, &vm->job, true, CORE_WHY_VM_STARTED, vm->node,
+					    vm->generation, 0);
 		if (vm->avoid && st->now_ms - vm->since_ms >= CORE_STABLE_MS)
 			vm->avoid = 0;
 		if (!vm->run && core_node_ok(st, vm->node)) {
