@@ -357,6 +357,16 @@ static void on_down(void *arg)
 	cd_drive_config(cd);
 }
 
+/* One line for the first, the second, the fourth, ...: a flood does not fill the log. */
+static void malformed_tell(const struct cd *cd, uint32_t node, size_t len_bytes)
+{
+	uint64_t count = cd->replica->log.counters.malformed;
+
+	if ((count & (count - 1)) == 0)
+		cl_warning("a malformed message of %zu bytes from node %u was refused; %llu in all",
+			   len_bytes, node, (unsigned long long)count);
+}
+
 static void on_deliver(void *arg, uint32_t node, uint32_t pid, const void *data, size_t len_bytes)
 {
 	struct cd *cd = arg;
@@ -369,8 +379,7 @@ static void on_deliver(void *arg, uint32_t node, uint32_t pid, const void *data,
 		return;
 	}
 	if (replica_message(cd->replica, cd_now_ms(), (uint8_t)node, data, len_bytes) < 0)
-		cl_warning("a malformed message of %zu bytes from node %u was dropped", len_bytes,
-			   node);
+		malformed_tell(cd, node, len_bytes);
 	cd_drive_settle(cd);
 }
 

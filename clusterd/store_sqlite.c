@@ -55,7 +55,7 @@ struct store_op {
 	char *data;
 };
 
-/* lock guards head, tail and urgent. */
+/* lock guards head, tail, urgent and counts. */
 struct cd_store {
 	sqlite3 *db;
 	char *path;
@@ -63,6 +63,7 @@ struct cd_store {
 	pthread_cond_t wake;
 	struct store_op *head, **tail;
 	bool urgent; /* more than events is queued */
+	struct cd_store_counts counts;
 	struct cd_post *post;
 	const struct cd_store_ops *ops;
 	void *arg;
@@ -72,6 +73,7 @@ struct cd_store {
 static int fail(char **ret_error, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* One line, whatever SQLite says of the file. */
 static int fail(char **ret_error, int rc, const char *format, ...)
 {
 	va_list ap;
@@ -79,6 +81,9 @@ static int fail(char **ret_error, int rc, const char *format, ...)
 	va_start(ap, format);
 	if (ret_error && vasprintf(ret_error, format, ap) < 0)
 		*ret_error = NULL;
+	for (char *p = ret_error ? *ret_error : NULL; p && *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = ' ';
 	va_end(ap);
 	return rc;
 }
@@ -540,6 +545,25 @@ static struct store_op *batch_take(struct cd_store *store)
 	return list;
 }
 
+struct cd_store_counts cd_store_counts_get(struct cd_store *store)
+{
+	struct cd_store_counts counts;
+
+	pthread_mutex_lock(&store->lock);
+	counts = store->counts;
+	pthread_mutex_unlock(&store->lock);
+	return counts;
+}
+
+static void batch_count(struct cd_store *store, const struct store_op *list)
+{
+	pthread_mutex_lock(&store->lock);
+	store->counts.commits++;
+	for (; list; list = list->next)
+		store->counts.entries += list->entry != NULL;
+	pthread_mutex_unlock(&store->lock);
+}
+
 static void batch_free(struct store_op *list, uint64_t *ret_last)
 {
 	struct store_op *op;
@@ -578,6 +602,7 @@ static void *store_thread(void *arg)
 		if (store->in_trouble)
 			notice_post(store, WELL, 0);
 		store->in_trouble = false;
+		batch_count(store, list);
 		batch_free(list, &last);
 		if (last)
 			notice_post(store, DURABLE, last);

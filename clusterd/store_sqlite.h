@@ -56,6 +56,12 @@ int cd_store_start(struct cd_store *store, struct cd_post *post, const struct cd
 /* LOG_OUT_STORE; copies what it needs. */
 void cd_store_write(struct cd_store *store, const struct log_out *out);
 
+/* Transactions that were committed, each with one fsync, and the entries in them; loop's thread. */
+struct cd_store_counts {
+	uint64_t commits, entries;
+};
+struct cd_store_counts cd_store_counts_get(struct cd_store *store);
+
 /* Writes an event beside the log; an event of a (seq, index) that is there already is dropped. */
 void cd_store_event(struct cd_store *store, const struct cd_event *event);
 /* The last `max` events in order; before cd_store_start().  Called for each. */

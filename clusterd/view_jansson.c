@@ -215,6 +215,7 @@ json_t *cd_view_trace(const struct cd *cd, const struct core_trace *trace)
 
 json_t *cd_view_status(struct cd *cd)
 {
+	struct cd_store_counts counts = cd_store_counts_get(cd->store);
 	const struct core_state *st = cd_state(cd);
 	json_t *nodes = json_array(), *volumes = json_array(), *vms = json_array();
 	json_t *jobs = json_array();
@@ -237,8 +238,8 @@ json_t *cd_view_status(struct cd *cd)
 		if (st->jobs[i].state == CORE_JOB_RUNNING)
 			json_array_append_new(jobs, cd_view_job(cd, &st->jobs[i]));
 	cd_uuid_text(cd->self.uuid, uuid);
-	status = json_pack("{s:b s:s s:s s:s s:i s:s s:b s:{s:i s:i s:i} s:{s:I s:I s:I} s:b s:s s:o "
-			 "s:o s:o s:o}",
+	status = json_pack("{s:b s:s s:s s:s s:i s:s s:b s:{s:i s:i s:i} s:{s:I s:I s:I s:I} "
+			 "s:{s:I s:I} s:b s:s s:o s:o s:o s:o}",
 			 "ok", 1, "cluster", cd->self.cluster, "uuid", uuid, "node", cd->self.name,
 			 "node_id", (int)cd->self.id, "state",
 			 log_state_name(cd->replica->log.state), "quorate", cd->votes.quorate,
@@ -246,7 +247,10 @@ json_t *cd_view_status(struct cd *cd)
 			 (int)cd->votes.total, "needed", (int)cd->votes.needed, "log", "epoch",
 			 (json_int_t)cd->replica->log.epoch, "seq",
 			 (json_int_t)cd->replica->log.last.seq, "commit",
-			 (json_int_t)cd->replica->log.commit.seq, "frozen", cd->replica->frozen,
+			 (json_int_t)cd->replica->log.commit.seq, "refused",
+			 (json_int_t)cd->replica->log.counters.malformed, "store", "commits",
+			 (json_int_t)counts.commits, "entries", (json_int_t)counts.entries,
+			 "frozen", cd->replica->frozen,
 			 "trouble", cd->trouble, "nodes", nodes, "volumes", volumes, "vms", vms,
 			 "jobs", jobs);
 	json_object_set_new(status, "level", json_integer(st->level));
