@@ -65,6 +65,8 @@ def enter(number, lower, build, base):
         write(f"{root}/dev/{name}", "")
         sh("mount", "--bind", f"/dev/{name}", f"{root}/dev/{name}")
     os.makedirs(f"{root}/dev/shm")
+    for name in ("dev/shm", "tmp"):
+        os.chmod(f"{root}/{name}", 0o1777)
     os.makedirs(f"{root}/run/lock", exist_ok=True)
     disk_of_sysfs(f"{root}/sys")
     sh("mount", "-t", "proc", "proc", f"{root}/proc")

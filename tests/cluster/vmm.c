@@ -197,7 +197,7 @@ static void source_step(void)
 static void target_step(void)
 {
 	char text[64], vm[64];
-	unsigned long long got;
+	unsigned long long got = 0;
 	ssize_t n;
 
 	if (peer_fd < 0) {
