@@ -208,12 +208,15 @@ static void spare_print(const json_t *spare)
 		if (len < sizeof(lost))
 			len += (size_t)snprintf(lost + len, sizeof(lost) - len, "%s%s",
 						len ? " and " : "", json_string_value(node));
-	printf("%sthe loss of %lld node%s can be absorbed", losses < wanted ? "*** only " : "",
-	       (long long)losses, losses == 1 ? "" : "s");
+	if (losses)
+		printf("%sthe loss of %lld node%s can be absorbed", losses < wanted ? "*** only " : "",
+		       (long long)losses, losses == 1 ? "" : "s");
+	else
+		printf("%sno node's loss can be absorbed", wanted ? "*** " : "");
 	if (strcmp(limit, "room") == 0)
 		printf("; without %s there would be no room for VM %s", lost, ctl_text(spare, "vm"));
 	else if (strcmp(limit, "quorum") == 0)
-		printf(", then the votes run out");
+		printf(losses ? "; with one more the votes run out" : ": the votes would run out");
 	else
 		printf(", or more");
 	if (losses < wanted)
