@@ -140,6 +140,10 @@ void cd_drive_note(struct cd *cd, const char *object, const char *name, const ch
 		   const char *after, const char *text);
 const struct core_state *cd_state(const struct cd *cd);
 
+/* ---- timing_warn.c ---- */
+/* Looks whether corosync's times fit the settings, and logs what does not. */
+void cd_timing_warn(struct cd *cd);
+
 /* ---- effect.c and fx_*.c: what must be done here ---- */
 void cd_effect_run(struct cd *cd, const struct core_effect *effect);
 void cd_effect_void(struct cd *cd, uint64_t id);

@@ -344,6 +344,7 @@ static void on_up(void *arg, uint32_t local)
 	early_over(cd, false);
 	cd->group_nodes = 0;
 	cd->ring_nodes = 0;
+	cd_timing_warn(cd);
 }
 
 static void on_down(void *arg)

@@ -40,6 +40,32 @@ static void every_reason_is_rendered(void)
 	}
 }
 
+/* Whatever a record says of whatever object: a sentence, without holes. */
+static void every_record_is_rendered(void)
+{
+	flow_cluster();
+	for (uint8_t object = CORE_OBJECT_CLUSTER; object <= CORE_OBJECT_JOB; object++)
+		for (unsigned reason = 1; reason < CORE_WHY_COUNT; reason++)
+			for (uint8_t state = 0; state <= CORE_NODE_QUARANTINED; state++) {
+				struct core_trace trace = { .object = object, .before = state,
+							    .after = (uint8_t)(state + 1), .name = "x" };
+				char text[512];
+
+				trace.cause = (struct core_cause){ .reason = (uint8_t)reason, .node = 2,
+								   .n1 = 1, .n2 = 8 };
+				core_trace_render(&st, &trace, text, sizeof(text));
+				CU_ASSERT_TRUE(strlen(text) > 10 && strlen(text) + 1 < sizeof(text));
+				CU_ASSERT_PTR_NULL(strchr(text, '%'));
+			}
+	/* Every state has a name of its own. */
+	for (uint8_t state = 1; state <= CORE_NODE_QUARANTINED; state++)
+		for (uint8_t other = 1; other < state; other++)
+			CU_ASSERT_STRING_NOT_EQUAL(core_node_state_name(state),
+						   core_node_state_name(other));
+	CU_ASSERT_STRING_EQUAL(core_node_state_name(CORE_NODE_QUARANTINED), "quarantined");
+	CU_ASSERT_STRING_EQUAL(core_node_state_name(CORE_NODE_QUARANTINED + 1), "?");
+}
+
 static void lose_host(void)
 {
 	flow_cluster();
@@ -170,7 +196,7 @@ static void csvd_dies_on_a_silent_node(void)
 	CU_ASSERT_EQUAL(st.volumes[0].attached, 7);
 }
 
-UNIT_MAIN("core node", { "csvd dies on a silent node", csvd_dies_on_a_silent_node }, { "proof, hold, start", proof_then_hold_then_start },
+UNIT_MAIN("core node", { "every record is rendered", every_record_is_rendered }, { "csvd dies on a silent node", csvd_dies_on_a_silent_node }, { "proof, hold, start", proof_then_hold_then_start },
 	  { "no proof, no takeover", no_proof }, { "own reboot is proof", own_reboot_is_proof },
 	  { "same boot must reset", same_boot_must_reset },
 	  { "silent clusterd", silent_clusterd_disturbs_nothing },
