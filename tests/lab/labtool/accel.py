@@ -90,6 +90,13 @@ def options(accel):
             "-machine", "pit=off"]
 
 
+def cpus(accel):
+    """Of a node. Emulated nodes with two reset by themselves under load (triple faults of the node or of its nested
+    guest, three times in three stories on two busy cores), and are slower: processors of one node that interrupt
+    each other are dear to emulate."""
+    return 2 if accel == "kvm" else 1
+
+
 def kernel_options(accel, khz):
     """Emulated CPUs share the host's TSC, which a kernel cannot know; HPET reads are dear there.
 

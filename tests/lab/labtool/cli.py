@@ -133,7 +133,8 @@ def cmd_up(lab, args):
         how = accel.find(lab, root)
         warn_memory(args)
         state = {"name": lab.name, "nodes": args.nodes, "luns": args.luns,
-                 "lun_bytes": args.lun_size, "memory": args.memory >> 20, "cpus": args.cpus,
+                 "lun_bytes": args.lun_size, "memory": args.memory >> 20,
+                 "cpus": args.cpus or accel.cpus(how),
                  "san_memory": args.san_memory >> 20, "accel": how, "root": root, "links": {},
                  "tsc_khz": tsc.measure_khz(),
                  "since": qemu.wall()}
@@ -409,7 +410,7 @@ def parser():
     c.add_argument("--lun-size", type=size_bytes, default=size_bytes("4G"), metavar="SIZE")
     c.add_argument("--memory", type=size_bytes, default=size_bytes("2G"), metavar="SIZE",
                    help="of each node")
-    c.add_argument("--cpus", type=ranged(1, 8), default=2, help="of each node")
+    c.add_argument("--cpus", type=ranged(1, 8), help="of each node (default 2, emulated 1)")
     c.add_argument("--san-memory", type=size_bytes, default=size_bytes("512M"), metavar="SIZE")
     c.add_argument("--stage", metavar="DIR", help="Holdfast files to install in the nodes "
                    f"(default {os.path.relpath(STAGE, SOURCE)} if it is there)")
