@@ -280,10 +280,10 @@ def lies(world, operators, names):
     try:
         def both():
             mine = [line.split() for line in world.writes()[before:]]
-            return {words[1] for words in mine if len(words) == 6 and words[3] == f"vm/{vm['name']}" and words[2] == "written"} >= {
-                str(other.number), str(holder.number)} or "no write of the second copy"
-        wait_for("planted second copy", 30, both)
-        wait_for("both write in turn", 10, lambda: len(world.writes()) > before + 20)
+            who = [words[1] for words in mine if len(words) == 6 and words[3] == f"vm/{vm['name']}" and words[2] == "written"]
+            second = str(other.number)
+            return second in who and str(holder.number) in who[who.index(second):] or f"writes of nodes {who[-5:]}"
+        wait_for("the planted second copy and the first write in turn", 30, both)
     finally:
         liar.kill()
         liar.wait()

@@ -251,10 +251,10 @@ static void texts_write(void)
 		"{\"do\":\"status\"}\n{\"do\":\"events\",\"since\":1}\n{\"do\":\"why\",\"object\":\"node\",\"name\":\"n1\"}",
 		"{\"do\":\"vm-create\",\"name\":\"web\",\"kernel\":\"/k\",\"memory\":\"64M\",\"memory_mib\":64,\"cpus\":1,"
 		"\"disks\":[{\"volume\":\"data\",\"path\":\"a/b.img\",\"size\":1048576}],\"nets\":[{\"switch\":\"br0\","
-		"\"mac\":\"52:54:00:00:00:01\"}]}\n{\"do\":\"vm-start\",\"name\":\"web\",\"node\":\"n1\"}",
+		"\"mac\":\"52:54:00:00:00:01\"}]}\n{\"do\":\"vm-start\",\"name\":\"web\",\"to\":\"n1\"}",
 		"{\"do\":\"volume-add\",\"name\":\"data\",\"lun\":\"naa.6001405\",\"force\":true}\n{\"do\":\"volume-move\","
-		"\"name\":\"data\",\"node\":\"n1\"}\n{\"do\":\"lun-list\"}",
-		"{\"do\":\"vm-migrate\",\"name\":\"web\",\"node\":\"n1\",\"method\":\"live\"}\n{\"do\":\"vm-stop\",\"name\":"
+		"\"name\":\"data\",\"to\":\"n1\"}\n{\"do\":\"lun-list\"}",
+		"{\"do\":\"vm-migrate\",\"name\":\"web\",\"to\":\"n1\",\"method\":\"live\"}\n{\"do\":\"vm-stop\",\"name\":"
 		"\"web\",\"force\":true}\n{\"do\":\"vm-delete\",\"name\":\"web\"}\n{\"do\":\"vm-show\",\"name\":\"web\"}",
 		"{\"do\":\"node-pause\",\"name\":\"n1\",\"drain\":true}\n{\"do\":\"node-resume\",\"name\":\"n1\",\"failback\":"
 		"true}\n{\"do\":\"job\",\"id\":3}",

@@ -3,12 +3,14 @@
  * What a local client may send: JSON objects (one a line), each answered exactly once; what is proposed can be encoded, and
  * applying it breaks nothing.
  *
- * fuzz-sources: clusterd/request_jansson.c clusterd/request_vm_jansson.c clusterd/request_wait_jansson.c clusterd/view_jansson.c clusterd/field_jansson.c clusterd/node_file_jansson.c clusterd/paths_linux.c clusterd/check_linux.c clusterd/core/[a-z]*.c clusterd/log/[a-z]*.c common/cl_log.c common/cl_errno.c common/cl_types.c common/cl_wire.c
+ * fuzz-sources: clusterd/[a-z]*_jansson.c clusterd/paths_linux.c clusterd/check_linux.c clusterd/core/[a-z]*.c clusterd/log/[a-z]*.c common/cl_log.c common/cl_errno.c common/cl_types.c common/cl_wire.c
  * fuzz-flags: -DHF_LIBEXECDIR="/x" -DHF_SBINDIR="/x" -ljansson
  */
 #include "clusterd/daemon.h"
 #include "clusterd/luns_scsi3pr.h"
+#include "clusterd/monitor_vmm.h"
 #include "clusterd/pki_gnutls.h"
+#include "clusterd/totem_cmap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -56,6 +58,16 @@ const struct core_state *cd_state(const struct cd *d)
 struct cd_store_counts cd_store_counts_get(struct cd_store *store)
 {
 	return (struct cd_store_counts){ 0 };
+}
+
+struct core_totem cd_totem_read(void)
+{
+	return (struct core_totem){ 0 };
+}
+
+const char *cd_monitor_frozen(struct cd *d, const char *vm)
+{
+	return NULL;
 }
 
 uint64_t cd_now_ms(void)
