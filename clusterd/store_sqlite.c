@@ -326,8 +326,16 @@ struct restore {
 	struct replica *replica;
 	unsigned records;
 	int rc;
-	uint64_t seq;
+	uint64_t seq, promise;
 };
+
+static void restore_vouched(void *arg, sqlite3_stmt *row)
+{
+	struct restore *r = arg;
+
+	r->rc = replica_restore_promise(r->replica, r->promise, sqlite3_column_blob(row, 0),
+					(size_t)sqlite3_column_bytes(row, 0));
+}
 
 static void restore_snapshot(void *arg, sqlite3_stmt *row)
 {
@@ -383,12 +391,14 @@ static void restore_entry(void *arg, sqlite3_stmt *row)
 int cd_store_restore(struct cd_store *store, struct replica *replica, uint64_t *ret_commit,
 		     bool *ret_empty, char **ret_error)
 {
-	struct restore r = { .replica = replica };
 	uint64_t promise = meta_u64(store->db, "promise");
+	struct restore r = { .replica = replica, .promise = promise };
 	int rc;
 
-	r.rc = replica_restore_promise(replica, promise);
-	if (r.rc < 0)
+	/* A store of before has no table: nothing is known of the others then. */
+	r.rc = replica_restore_promise(replica, promise, "", 0);
+	rc = run(store->db, "SELECT value FROM meta WHERE key='vouched'", restore_vouched, &r, "");
+	if (rc != SQLITE_OK || r.rc < 0)
 		return fail(ret_error, -EBADMSG, "%s: damaged state file: promise", store->path);
 	rc = run(store->db, "SELECT epoch,seq,hash,voters,crc,data FROM snapshot", restore_snapshot,
 		 &r, "");
@@ -428,7 +438,11 @@ static int op_run(sqlite3 *db, const struct store_op *op)
 	case LOG_STORE_TRUNCATE:
 		return run(db, "DELETE FROM entry WHERE seq>?", NULL, NULL, "I", out->mark.seq);
 	case LOG_STORE_PROMISE:
-		return meta_set(db, "promise", out->epoch);
+		rc = meta_set(db, "promise", out->epoch);
+		if (rc != SQLITE_OK)
+			return rc;
+		return run(db, "INSERT OR REPLACE INTO meta VALUES('vouched',?)", NULL, NULL, "B",
+			   op->data, out->len_bytes);
 	case LOG_STORE_SNAPSHOT:
 		rc = run(db, "INSERT OR REPLACE INTO snapshot VALUES(1,?,?,?,?,?,?)", NULL, NULL,
 			 "IIIIIB", out->mark.epoch, out->mark.seq, out->mark.hash,
@@ -653,7 +667,7 @@ void cd_store_write(struct cd_store *store, const struct log_out *out)
 	if (out->store == LOG_STORE_APPEND) {
 		op->entry = must(malloc(sizeof(*op->entry)));
 		*op->entry = *out->entry;
-	} else if (out->store == LOG_STORE_SNAPSHOT) {
+	} else if (out->store == LOG_STORE_SNAPSHOT || out->store == LOG_STORE_PROMISE) {
 		op->data = must(malloc(out->len_bytes + 1));
 		memcpy(op->data, out->data, out->len_bytes);
 	}

@@ -566,9 +566,9 @@ void replica_init(struct replica *r, uint8_t self, const uint8_t boot_id[CL_UUID
 	log_init(&r->log, self, instance, on_log, r);
 }
 
-int replica_restore_promise(struct replica *r, uint64_t epoch)
+int replica_restore_promise(struct replica *r, uint64_t epoch, const void *data, size_t len_bytes)
 {
-	return log_restore_promise(&r->log, epoch);
+	return log_restore_promise(&r->log, epoch, data, len_bytes);
 }
 
 int replica_restore_snapshot(struct replica *r, struct log_mark mark, log_nodes voters,

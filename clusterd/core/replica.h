@@ -156,7 +156,7 @@ struct replica {
  */
 void replica_init(struct replica *r, uint8_t self, const uint8_t boot_id[CL_UUID_BYTES],
 		  uint64_t instance, replica_sink sink, void *sink_arg);
-int replica_restore_promise(struct replica *r, uint64_t epoch);
+int replica_restore_promise(struct replica *r, uint64_t epoch, const void *data, size_t len_bytes);
 int replica_restore_snapshot(struct replica *r, struct log_mark mark, log_nodes voters,
 			     const void *data, size_t len_bytes);
 int replica_restore_entry(struct replica *r, const struct log_entry *entry);

@@ -25,6 +25,16 @@ void log_pending_send(struct log *log);
 unsigned log_nodes_count(log_nodes nodes);
 log_nodes log_nodes_majority(log_nodes voters, log_nodes yes); /* yes & voters if a majority, else 0 */
 
+/* vouched.c */
+void log_vouch(struct log *log, uint8_t node, uint64_t epoch, uint64_t seq);
+/* What node's log reaches is less than what it acknowledged. */
+bool log_vouch_broken(const struct log *log, uint8_t node, const struct log_mark *last);
+size_t log_vouched_encode(const struct log *log, uint8_t data[LOG_VOUCHED_MAX]);
+/* 0, or -EBADMSG and nothing is taken. */
+int log_vouched_decode(struct log *log, const void *data, size_t len_bytes);
+/* The same without taking it. */
+int log_vouched_check(const void *data, size_t len_bytes);
+
 /* sync.c */
 void log_sync_start(struct log *log);
 void log_sync_timer(struct log *log);

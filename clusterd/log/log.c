@@ -179,10 +179,10 @@ void log_init(struct log *log, uint8_t self, uint64_t instance, log_sink sink, v
 	log->snapshot_every = LOG_SNAPSHOT_EVERY;
 }
 
-int log_restore_promise(struct log *log, uint64_t epoch)
+int log_restore_promise(struct log *log, uint64_t epoch, const void *data, size_t len_bytes)
 {
 	log->promised = epoch;
-	return 0;
+	return log_vouched_decode(log, data, len_bytes);
 }
 
 int log_restore_snapshot(struct log *log, struct log_mark mark, log_nodes voters, const void *data,
@@ -239,6 +239,7 @@ int log_bootstrap(struct log *log, const void *bytes, size_t len_bytes)
 	if (log->last.seq || len_bytes > LOG_ENTRY_MAX)
 		return -EINVAL;
 	log->promised = 1;
+	out.data = "";
 	log_store(log, LOG_STORE_PROMISE, &out);
 	memset(entry, 0, offsetof(struct log_entry, bytes));
 	entry->mark.epoch = 1;
@@ -326,6 +327,21 @@ static void commit_up_to(struct log *log, uint64_t seq)
 	}
 }
 
+/* Remembers who has what of what is committed. */
+static void vouch(struct log *log)
+{
+	uint8_t id;
+
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		uint64_t acked = log->peers[id].acked;
+
+		if (!(log->members & LOG_NODE_BIT(id)) || acked <= log->epoch_base.seq)
+			continue;
+		log->forgetful &= (log_nodes)~LOG_NODE_BIT(id);
+		log_vouch(log, id, log->epoch, acked < log->agreed ? acked : log->agreed);
+	}
+}
+
 void log_advance(struct log *log)
 {
 	uint64_t seq;
@@ -352,6 +368,7 @@ void log_advance(struct log *log)
 		log->counters.epochs++;
 	}
 	log->progress_ms = log->now_ms;
+	vouch(log);
 	if (log->hole)
 		return;
 	commit_up_to(log, log->agreed);
@@ -407,8 +424,6 @@ static void on_ack(struct log *log, const struct log_message *msg)
 	if (msg->mark.seq <= peer->acked)
 		return;
 	peer->acked = msg->mark.seq;
-	if (log_mark_less(&peer->best, &msg->mark))
-		peer->best = msg->mark;
 	log_advance(log);
 }
 

@@ -41,7 +41,8 @@
 #define LOG_MESSAGE_MAX	 (LOG_CHUNK_MAX + 256u)
 #define LOG_UNCOMMITTED	 96u		/* entries accepted and not committed */
 #define LOG_SNAPSHOT_EVERY 96u
-#define LOG_VERSION	 1u
+#define LOG_VERSION	 2u
+#define LOG_VOUCHED_MAX	 (CL_NODES_MAX * 17u) /* bytes of the table of what the nodes acknowledged */
 
 /* A set of node ids: bit (id - 1). */
 typedef uint16_t log_nodes;
@@ -94,7 +95,7 @@ enum log_out_kind {
 enum log_store_kind {
 	LOG_STORE_APPEND = 1,	/* entry */
 	LOG_STORE_TRUNCATE,	/* remove all entries with seq > mark.seq */
-	LOG_STORE_PROMISE,	/* promised epoch = epoch */
+	LOG_STORE_PROMISE,	/* promised epoch = epoch, with data: what the nodes have acknowledged */
 	LOG_STORE_SNAPSHOT,	/* replace snapshot by (mark, voters, data), remove entries <= mark.seq,
 				   and, if reset, all entries */
 };
@@ -110,7 +111,7 @@ struct log_out {
 	bool reset;			/* SNAPSHOT */
 	uint64_t cookie;		/* LOST */
 	const struct log_entry *entry;	/* APPEND, COMMIT: valid for the call */
-	const void *data;		/* MULTICAST, SNAPSHOT, INSTALL: as entry */
+	const void *data;		/* MULTICAST, SNAPSHOT, INSTALL, PROMISE: as entry */
 	size_t len_bytes;
 };
 
@@ -129,7 +130,8 @@ struct log_peer {
 	struct log_mark last; /* durable end of its log */
 	log_nodes voters;     /* after it */
 	uint64_t acked;	      /* durable up to this seq, in this epoch; 0: nothing yet */
-	struct log_mark best; /* the most it ever said to have durable: less means a rolled-back disk */
+	uint64_t vouched_epoch; /* last committed entry that it is known to have acknowledged: ... */
+	uint64_t vouched_seq;	/* ... a disk that has less has been rolled back */
 };
 
 /* An own proposal, oldest first in the array. */
@@ -151,6 +153,7 @@ struct log_counters {
 	uint64_t committed;
 	uint64_t epochs;
 	uint64_t snapshots_sent, snapshots_received, tails_sent;
+	uint64_t forgetful; /* times that a member's disk had less than it had acknowledged */
 };
 
 /* One node's log.  Caller owns the memory; sink_arg and, within a call, snap_data are borrowed. */
@@ -174,6 +177,8 @@ struct log {
 	struct log_mark durable; /* end of what this node has fsynced */
 	log_nodes voters;	 /* after last */
 	log_nodes base_voters;
+	log_nodes forgetful; /* members whose disks have less than they acknowledged: they do not count
+				until they have caught up */
 
 	uint64_t op; /* last store operation issued */
 	uint64_t op_durable;
@@ -235,7 +240,7 @@ struct log {
  * continue the log: the store is damaged and the node must not start on it.
  */
 void log_init(struct log *log, uint8_t self, uint64_t instance, log_sink sink, void *sink_arg);
-int log_restore_promise(struct log *log, uint64_t epoch);
+int log_restore_promise(struct log *log, uint64_t epoch, const void *data, size_t len_bytes);
 int log_restore_snapshot(struct log *log, struct log_mark mark, log_nodes voters, const void *data,
 			 size_t len_bytes);
 int log_restore_entry(struct log *log, const struct log_entry *entry);

@@ -2,6 +2,8 @@
 /* Coding of the log's messages and entries, and the hash chain.  Decides nothing. */
 #include "clusterd/log/message.h"
 
+#include "clusterd/log/internal.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -93,6 +95,8 @@ long log_message_encode(const struct log_message *msg, void *data, size_t cap_by
 		cl_write_u64(&w, msg->promised);
 		mark_write(&w, &msg->mark);
 		cl_write_u16(&w, msg->voters);
+		cl_write_u32(&w, (uint32_t)msg->len_bytes);
+		cl_write_bytes(&w, msg->data, msg->len_bytes);
 		break;
 	case LOG_MSG_EPOCH:
 		cl_write_u64(&w, msg->instance);
@@ -174,6 +178,9 @@ int log_message_decode(struct log_message *ret_msg, const void *data, size_t len
 		msg->promised = cl_read_u64(&r);
 		mark_read(&r, &msg->mark);
 		msg->voters = cl_read_u16(&r);
+		data_read(&r, msg, LOG_VOUCHED_MAX);
+		if (!r.bad && log_vouched_check(msg->data, msg->len_bytes))
+			return -EBADMSG;
 		break;
 	case LOG_MSG_EPOCH:
 		msg->instance = cl_read_u64(&r);

@@ -109,7 +109,8 @@ void log_sync_timer(struct log *log)
 /* Our promise is durable: everything appended before it is, too. */
 static void status_send(struct log *log, bool refused)
 {
-	struct log_message msg = { .type = LOG_MSG_STATUS };
+	uint8_t vouched[LOG_VOUCHED_MAX];
+	struct log_message msg = { .type = LOG_MSG_STATUS, .data = vouched };
 
 	msg.instance = log->sync_instance;
 	msg.counter = log->sync_counter;
@@ -118,6 +119,7 @@ static void status_send(struct log *log, bool refused)
 	msg.promised = log->promised;
 	msg.mark = log->last;
 	msg.voters = log->voters;
+	msg.len_bytes = log_vouched_encode(log, vouched);
 	log->sync_answered = true;
 	log_send(log, &msg);
 }
@@ -132,7 +134,8 @@ void log_sync_durable(struct log *log)
 
 void log_on_sync(struct log *log, const struct log_message *msg)
 {
-	struct log_out out = { .epoch = msg->epoch };
+	uint8_t vouched[LOG_VOUCHED_MAX];
+	struct log_out out = { .epoch = msg->epoch, .data = vouched };
 	uint8_t id;
 
 	epoch_leave(log, LOG_STATE_SYNC);
@@ -151,6 +154,7 @@ void log_on_sync(struct log *log, const struct log_message *msg)
 		return;
 	}
 	log->promised = msg->epoch;
+	out.len_bytes = log_vouched_encode(log, vouched);
 	log->sync_op = log_store(log, LOG_STORE_PROMISE, &out);
 	if (LOG_MUTANT(17)) {
 		log->promised = 0; /* planted: the promise is forgotten as soon as it is given */
@@ -183,8 +187,14 @@ static void decide(struct log *log)
 		 * A vote counts only from a node that still has what it said it had: an empty
 		 * or rolled-back disk has forgotten acknowledgements and promises.
 		 */
-		if (peer->last.seq && !log_mark_less(&peer->last, &peer->best))
+		if (!peer->last.seq)
+			continue;
+		if (!log_vouch_broken(log, id, &peer->last) || LOG_MUTANT(23)) {
 			yes |= LOG_NODE_BIT(id);
+		} else if (!(log->forgetful & LOG_NODE_BIT(id))) {
+			log->forgetful |= LOG_NODE_BIT(id);
+			log->counters.forgetful++;
+		}
 	}
 	if (refused) {
 		/* peers[].promised is known now: once more, above it. */
@@ -212,6 +222,10 @@ void log_on_status(struct log *log, const struct log_message *msg)
 		if (log->state != LOG_STATE_SYNC || msg->instance != log->sync_instance ||
 		    msg->counter != log->sync_counter)
 			return;
+		if (log_vouched_decode(log, msg->data, msg->len_bytes)) {
+			log->counters.malformed++;
+			return;
+		}
 		log->progress_ms = log->now_ms;
 		peer->status = true;
 		peer->refused = msg->refused;
@@ -243,18 +257,8 @@ void log_on_epoch(struct log *log, const struct log_message *msg)
 	log->seen_voters_seq = 0;
 	log->agreed = 0;
 	log->acked_seq = 0;
-	for (id = 1; id <= CL_NODES_MAX; id++) {
-		struct log_peer *peer = &log->peers[id];
-
-		peer->acked = 0;
-		/* Members cut their logs back now: less than before is no sign of a lost disk. */
-		if (!(log->members & LOG_NODE_BIT(id)))
-			continue;
-		if (!peer->status || !log_mark_equal(&peer->last, &msg->mark))
-			memset(&peer->best, 0, sizeof(peer->best));
-		else if (log_mark_less(&msg->mark, &peer->best))
-			peer->best = msg->mark;
-	}
+	for (id = 1; id <= CL_NODES_MAX; id++)
+		log->peers[id].acked = 0;
 	if (log_mark_at(log, msg->mark.seq, &mark) == 0 && log_mark_equal(&mark, &msg->mark) &&
 	    mark.seq >= log->commit.seq) {
 		log_truncate(log, &mark);

@@ -13,6 +13,7 @@
  *           <-- TAIL fills this -->
  */
 #include "clusterd/log/internal.h"
+#include "clusterd/log/mutant.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -222,7 +223,7 @@ static void hole_close(struct log *log)
 void log_on_tail(struct log *log, const struct log_message *msg)
 {
 	struct log_entry entry;
-	struct log_mark own;
+	struct log_mark own, have;
 	struct cl_reader r;
 	uint16_t i;
 
@@ -244,13 +245,20 @@ void log_on_tail(struct log *log, const struct log_message *msg)
 		log->counters.malformed++;
 		return;
 	}
-	log_truncate(log, &own);
 	log->want_ms = log->now_ms;
 	cl_reader_init(&r, msg->data, msg->len_bytes);
 	for (i = 0; i < msg->count; i++) {
 		struct log_entry *slot;
 
 		log_entry_read(&r, &entry);
+		if (!LOG_MUTANT(24) && log_mark_at(log, entry.mark.seq, &have) == 0 &&
+		    log_mark_equal(&have, &entry.mark)) {
+			/* Not even for a moment is an entry gone that we have acknowledged. */
+			own = have;
+			pending_match(log, &entry);
+			continue;
+		}
+		log_truncate(log, &own);
 		if (entry.mark.seq != log->last.seq + 1 ||
 		    log_entry_hash(log->last.hash, &entry) != entry.mark.hash ||
 		    (log->ahead_first && entry.mark.seq >= log->ahead_first)) {
@@ -262,8 +270,11 @@ void log_on_tail(struct log *log, const struct log_message *msg)
 		slot = &log->window[entry.mark.seq % LOG_WINDOW];
 		memcpy(slot, &entry, offsetof(struct log_entry, bytes) + entry.len_bytes);
 		log_append(log, slot);
+		own = slot->mark;
 		pending_match(log, slot);
 	}
+	if (own.seq == (log->ahead_first ? log->ahead_first - 1 : log->seen.seq))
+		log_truncate(log, &own); /* that is all of it: what we have beyond was dropped */
 	hole_close(log);
 }
 

@@ -25,7 +25,7 @@ void sim_disk_op(uint8_t node, const struct log_out *out)
 	if (out->store == LOG_STORE_APPEND) {
 		op->len = offsetof(struct log_entry, bytes) + out->entry->len_bytes;
 		op->data = memcpy(sim_alloc(op->len), out->entry, op->len);
-	} else if (out->store == LOG_STORE_SNAPSHOT) {
+	} else if (out->store == LOG_STORE_SNAPSHOT || out->store == LOG_STORE_PROMISE) {
 		op->len = out->len_bytes;
 		op->data = memcpy(sim_alloc(op->len), out->data, op->len);
 	}
@@ -64,6 +64,8 @@ static void apply(struct sim_node *n, const struct sim_op *op)
 		break;
 	case LOG_STORE_PROMISE:
 		s->promise = op->epoch;
+		s->vouched = op->data;
+		s->vouched_len = op->len;
 		break;
 	case LOG_STORE_SNAPSHOT:
 		s->has_snapshot = true;
@@ -126,7 +128,7 @@ int sim_disk_restore(uint8_t node)
 	uint64_t seq;
 	int err;
 
-	err = replica_restore_promise(n->r, s->promise);
+	err = replica_restore_promise(n->r, s->promise, s->vouched, s->vouched_len);
 	if (!err && s->has_snapshot)
 		err = replica_restore_snapshot(n->r, s->snap_mark, s->snap_voters, s->snap,
 					       s->snap_len);

@@ -90,6 +90,8 @@ struct sim_store {
 	bool has_snapshot;
 	struct log_mark snap_mark;
 	log_nodes snap_voters;
+	const void *vouched; /* with the promise */
+	size_t vouched_len;
 	const void *snap;
 	size_t snap_len;
 	uint64_t first, last; /* entries on disk: first..last, none if last < first */
