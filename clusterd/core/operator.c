@@ -386,6 +386,8 @@ static void op_vm_create(struct core_state *st, const struct core_command *cmd,
 		vm->config.disks[d].created = false;
 	}
 	vm->adopt = cmd->adopt;
+	/* Higher than any of a VM that had this name before: its late starts must stay old. */
+	vm->generation_last = CORE_MUTANT(27) ? 0 : st->applied_seq;
 	core_vm_set(st, vm, CORE_VM_CREATING, CORE_WHY_OPERATOR, 0, 0, 0);
 	if (cmd->adopt)
 		return; /* one of many: nobody waits for each */

@@ -222,20 +222,21 @@ static void drive_votes(struct replica *r)
 
 static void drive_ticks(struct replica *r)
 {
+	uint64_t now_ms = CORE_MUTANT(29) ? r->wall_ms : r->now_ms; /* planted: the clock that people set */
 	struct core_command *cmd;
 
 	if (r->tick_base_seq < r->st.tick_seq || r->tick_base_seq < r->st.fast_seq ||
 	    !r->st.tick_ms || !r->tick_armed) {
 		r->tick_armed = r->st.tick_ms != 0;
-		r->tick_base_ms = r->now_ms;
+		r->tick_base_ms = now_ms;
 		r->tick_base_seq = r->st.applied_seq;
 		return;
 	}
-	if (!lowest(r) || r->tick_cookie || r->now_ms - r->tick_base_ms < r->st.tick_ms)
+	if (!lowest(r) || r->tick_cookie || now_ms - r->tick_base_ms < r->st.tick_ms)
 		return;
 	cmd = fresh(r);
 	cmd->kind = CORE_CMD_TICK;
-	cmd->delta_ms = (uint32_t)(r->now_ms - r->tick_base_ms);
+	cmd->delta_ms = (uint32_t)(now_ms - r->tick_base_ms);
 	cmd->seen_seq = r->tick_base_seq;
 	r->tick_cookie = propose(r, cmd, 0);
 }
@@ -492,6 +493,8 @@ static void nodes_tell(struct replica *r)
 
 void replica_hello_anew(struct replica *r)
 {
+	if (CORE_MUTANT(32))
+		return;
 	r->hello_done = r->hello_have = r->hello_asked = false;
 	r->hello_stale = r->hello_cookie != 0;
 }

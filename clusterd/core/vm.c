@@ -54,8 +54,10 @@ void core_vm_kill(struct core_state *st, struct core_vm *vm, uint8_t node, uint6
 	uint16_t index = core_vm_index(st, vm);
 	struct core_effect *fx;
 
-	if (core_effect_find(st, CORE_FX_VM_KILL, node, CORE_NONE, index))
+	fx = core_effect_find(st, CORE_FX_VM_KILL, node, CORE_NONE, index);
+	if (fx && fx->generation >= generation)
 		return;
+	core_effect_drop(st, fx); /* one of before says nothing of what came there since */
 	fx = core_effect_new(st, CORE_FX_VM_KILL, node, CORE_NONE, index);
 	if (fx)
 		fx->generation = generation;
@@ -314,6 +316,10 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 
 	if (result->outcome != CL_DONE) {
 		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		/* Nobody else would ask whether what should run does. */
+		if (vm->state == CORE_VM_RUNNING && vm->node == fx->node &&
+		    core_node_ok(st, fx->node) && !CORE_MUTANT(30))
+			core_vm_query(st, vm, fx->node);
 		return;
 	}
 	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
@@ -359,11 +365,12 @@ static void kill_result(struct core_state *st, struct core_vm *vm, const struct 
 		vm->retry_ms = st->now_ms + st->timing.retry_ms;
 		return;
 	}
-	/* A kill of an old generation says nothing of a newer copy on the same node. */
-	if ((vm->node == fx->node && fx->generation < vm->generation &&
-	     vm->state != CORE_VM_WAITING && vm->state != CORE_VM_STOPPED) ||
-	    (vm->migration.target == fx->node && vm->migration.phase &&
-	     fx->generation < vm->migration.generation))
+	/*
+	 * A kill of an old generation says nothing of a newer copy on the same node, and of an aborted
+	 * migration nobody remembers where it went: what may be left is killed by the last number given out.
+	 */
+	if (fx->generation < vm->generation_last && !CORE_MUTANT(26) &&
+	    !(vm->node == fx->node && fx->generation >= vm->generation))
 		return;
 	vm->copies &= (core_nodes)~CORE_NODE_BIT(fx->node);
 	/* RUNNING: a stop that was asked with it failed first, and the VM was given back to its operator. */

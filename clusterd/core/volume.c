@@ -150,6 +150,10 @@ static void own_result(struct core_state *st, struct core_volume *v, const struc
 		v->undo = true;
 		core_volume_set(st, v, CORE_VOLUME_RELEASING, CORE_WHY_OWN_FAILED, fx->node,
 				result->code, 0);
+		if (CORE_MUTANT(36)) { /* planted: as if it had never been asked */
+			v->owner = 0;
+			v->state = CORE_VOLUME_OFFLINE;
+		}
 		if (v->want == fx->node) {
 			v->want = 0;
 			core_job_end_reason(st, &v->job, false, CORE_WHY_OWN_FAILED, fx->node,
@@ -279,10 +283,13 @@ static void own_start(struct core_state *st, uint16_t index, uint8_t node)
 	if (!fx)
 		return;
 	fx->term = v->term;
-	/* Whoever may have it attached may hold layouts, whether its answer arrived or not. */
+	/*
+	 * Whoever may have it attached may hold layouts, whether its answer arrived or not; so does a node that
+	 * was given up and not proven dead, when the same owner is asked again.
+	 */
 	fx->members = v->attached | v->registered | v->maybe;
 	for (id = 1; id <= CL_NODES_MAX; id++)
-		if (st->nodes[id].doomed)
+		if (CORE_MUTANT(4) ? st->nodes[id].doomed : st->nodes[id].over)
 			fx->members &= (core_nodes)~CORE_NODE_BIT(id);
 	fx->flags = v->fresh ? CORE_FLAG_FRESH : 0;
 	fx->pr_key = st->nodes[node].pr_key;

@@ -605,6 +605,8 @@ void log_timer(struct log *log, uint64_t now_ms)
 	log->now_ms = now_ms;
 	if (log->halted)
 		return;
+	if (LOG_MUTANT(34) && log->pending_count)
+		log->pending[0].sent = log->pending[0].accepted = false;
 	log_sync_timer(log);
 	log_transfer_timer(log);
 	log_pending_send(log);

@@ -13,7 +13,6 @@
  *           <-- TAIL fills this -->
  */
 #include "clusterd/log/internal.h"
-#include "clusterd/log/mutant.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -251,7 +250,7 @@ void log_on_tail(struct log *log, const struct log_message *msg)
 		struct log_entry *slot;
 
 		log_entry_read(&r, &entry);
-		if (!LOG_MUTANT(24) && log_mark_at(log, entry.mark.seq, &have) == 0 &&
+		if (log_mark_at(log, entry.mark.seq, &have) == 0 &&
 		    log_mark_equal(&have, &entry.mark)) {
 			/* Not even for a moment is an entry gone that we have acknowledged. */
 			own = have;
