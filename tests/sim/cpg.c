@@ -3,13 +3,15 @@
  * The model of corosync: rings with agreed order and virtual synchrony.
  *
  * A ring is a list of items in agreed order: messages, and configurations of the group of clusterds.
- * Each member takes them in that order at its own pace.  When the network or a node changes, the token is lost:
- * nothing is ordered any more in the rings concerned; after a while new rings form, one a component.  Members
- * that go on together deliver the same items of the old ring before the new one's first
- * configuration; which those are is chosen by the seed among what some member already has.
- * Messages that were sent and not ordered are sent again in the new ring: CPG keeps them queued.
+ * Each member takes them in that order at its own pace.  When its token is lost nothing is ordered any more in a ring;
+ * after a while new ones form (net.c).  Members that go on together deliver the same items of the old
+ * ring before the new one's first configuration (extended virtual synchrony): what the dead have seen or sent
+ * may be among them or not.  Messages that were sent and not ordered are sent again in the new ring: CPG keeps
+ * them queued.
  */
 #include "tests/sim/sim.h"
+
+#include "clusterd/log/message.h"
 
 #include <string.h>
 
@@ -42,9 +44,17 @@ static bool quorate(core_nodes nodes)
 	return (unsigned)__builtin_popcount(nodes) * 2 > sim.count;
 }
 
-static void config_add(struct sim_ring *ring)
+static uint8_t message_type(const struct sim_ring_item *item)
+{
+	struct log_message msg;
+
+	return log_message_decode(&msg, item->data, item->len) ? 0 : msg.type;
+}
+
+static void config_add(struct sim_ring *ring, uint8_t from)
 {
 	struct sim_ring_item item = { .kind = 1,
+				      .from = from,
 				      .members = ring->group,
 				      .alive = ring->nodes,
 				      .quorate = quorate(ring->nodes) };
@@ -80,6 +90,8 @@ void sim_cpg_order(const struct sim_event *ev)
 	memcpy(&item.len, sim.arena + ev->a, 4);
 	item.data = sim.arena + ev->a + 4;
 	item_add(ring, &item);
+	if (sim.armed[PLAN_SEND])
+		sim_hook(PLAN_SEND, message_type(&item), ev->node, 0);
 }
 
 void sim_cpg_arm(uint8_t node)
@@ -112,7 +124,7 @@ static bool parted_tell(uint8_t node)
 
 	if (!n->daemon || !(n->r->members & ~n->came_with))
 		return true;
-	replica_config(n->r, sim.now, n->r->members & n->came_with, n->came_with,
+	replica_config(n->r, sim_now(node), n->r->members & n->came_with, n->came_with,
 		       quorate(n->came_with));
 	sim_after(node);
 	return !sim.failed;
@@ -129,9 +141,7 @@ void sim_cpg_deliver(uint8_t node)
 		return;
 	if (!sim_node_runs(node) || (n->daemon && n->daemon_stalled > sim.now)) {
 		n->deliver_armed = true;
-		sim_push((n->stalled_until > n->daemon_stalled ? n->stalled_until :
-								 n->daemon_stalled) + 1,
-			 SIM_EV_DELIVER, node, 0, 0);
+		sim_push(sim_awake_at(node), SIM_EV_DELIVER, node, 0, 0);
 		return;
 	}
 	while (burst--) {
@@ -145,6 +155,10 @@ void sim_cpg_deliver(uint8_t node)
 		}
 		if (n->cursor >= (n->next_ring ? n->cut : ring->count))
 			break;
+		if (n->next_ring && n->skip[n->cursor]) {
+			n->cursor++;
+			continue;
+		}
 		item = &ring->items[n->cursor++];
 		if (!n->daemon)
 			continue;
@@ -152,9 +166,11 @@ void sim_cpg_deliver(uint8_t node)
 			/* Before its own join is delivered, a clusterd hears nothing. */
 			if (!(item->members & CORE_NODE_BIT(node)))
 				continue;
-			replica_config(n->r, sim.now, item->members, item->alive, item->quorate);
+			replica_config(n->r, sim_now(node), item->members, item->alive, item->quorate);
 		} else if (n->r->members & CORE_NODE_BIT(item->from)) {
-			if (replica_message(n->r, sim.now, item->from, item->data, item->len))
+			if (sim.armed[PLAN_DELIVER])
+				sim_hook(PLAN_DELIVER, message_type(item), node, item->from);
+			if (replica_message(n->r, sim_now(node), item->from, item->data, item->len))
 				sim_fail("node %u refused a message of node %u", node, item->from);
 		}
 		sim_after(node);
@@ -178,7 +194,7 @@ void sim_cpg_join(uint8_t node)
 	sim.nodes[node].cursor = ring->count;
 	ring->group |= CORE_NODE_BIT(node);
 	if (!ring->frozen)
-		config_add(ring);
+		config_add(ring, node);
 }
 
 void sim_cpg_leave(uint8_t node)
@@ -191,116 +207,106 @@ void sim_cpg_leave(uint8_t node)
 		return;
 	ring->group &= (core_nodes)~CORE_NODE_BIT(node);
 	if (!ring->frozen)
-		config_add(ring);
+		config_add(ring, node);
 }
 
-static bool reaches(uint8_t node)
+struct sim_ring *sim_cpg_ring(uint8_t node)
 {
-	return sim.nodes[node].power && sim.nodes[node].corosync && sim_node_runs(node);
+	return sim.nodes[node].next_ring ? &sim.rings[sim.nodes[node].next_ring] : ring_of(node);
 }
 
-/* Nodes that are in one ring with somebody they cannot reach, or not with somebody they can. */
-void sim_cpg_disturb(void)
+/*
+ * Those who go on together from a ring deliver the same of it: all that one of them has delivered, then
+ * what they can still put together: a prefix that chance chooses, and of the rest what one of themselves has sent.
+ */
+static void ring_close(struct sim_ring *from, core_nodes together, uint32_t ret_ring)
 {
-	bool changed = false;
-	uint8_t a, b;
+	uint32_t least = 0, i;
+	uint8_t *skip, id;
 
-	for (a = 1; a <= sim.count; a++) {
-		struct sim_ring *ring = sim.nodes[a].next_ring ? &sim.rings[sim.nodes[a].next_ring] :
-								 ring_of(a);
-
-		for (b = 1; b <= sim.count; b++) {
-			bool together = ring && (ring->nodes & CORE_NODE_BIT(b));
-			bool can = reaches(a) && reaches(b) && sim.nodes[a].part == sim.nodes[b].part;
-
-			if (a == b && reaches(a) && !ring)
-				changed = true;
-			if (together == can)
-				continue;
-			changed = true;
-			if (ring && together)
-				ring->frozen = true;
-		}
+	for (id = 1; id <= sim.count; id++)
+		if ((together & CORE_NODE_BIT(id)) && sim.nodes[id].cursor > least)
+			least = sim.nodes[id].cursor;
+	least += sim_below(from->count - least + 1);
+	skip = sim_alloc(from->count + 1);
+	memset(skip, 0, from->count + 1);
+	for (i = least; i < from->count; i++)
+		skip[i] = !(together & CORE_NODE_BIT(from->items[i].from));
+	for (id = 1; id <= sim.count; id++) {
+		if (!(together & CORE_NODE_BIT(id)))
+			continue;
+		sim.nodes[id].cut = from->count;
+		sim.nodes[id].skip = skip;
+		sim.nodes[id].came_with = together;
+		sim.nodes[id].next_ring = ret_ring;
 	}
-	if (changed)
-		sim_push(sim.now + 1000 + sim_below(1500), SIM_EV_RING, 0, 0, 0);
 }
 
-void sim_cpg_rings(void)
+/* Where from is: those of it that a quorate ring goes on without are lost for good reason. */
+static void blame_parted(core_nodes from, core_nodes together, core_nodes want)
 {
-	uint8_t a, b;
+	uint8_t id;
 
-	for (a = 1; a <= sim.count; a++) {
-		struct sim_node *n = &sim.nodes[a];
-		struct sim_ring *old = n->next_ring ? &sim.rings[n->next_ring] : ring_of(a), *ring;
-		core_nodes want = 0;
-		core_nodes done = 0;
+	for (id = 1; id <= sim.count; id++)
+		if (quorate(want) && (from & ~together & CORE_NODE_BIT(id)))
+			sim_oracle_blame(id);
+}
 
-		if (!reaches(a))
+bool sim_cpg_ring_new(core_nodes want)
+{
+	uint8_t lowest = (uint8_t)(__builtin_ctz(want) + 1), b, c;
+	struct sim_ring *old = sim_cpg_ring(lowest), *ring;
+	core_nodes done = 0;
+
+	if (old && old->nodes == want && !old->frozen)
+		return true;
+	if (sim.ring_count + 1 >= CL_ARRAY_LEN(sim.rings)) {
+		sim_fail("too many rings");
+		return false;
+	}
+	ring = &sim.rings[++sim.ring_count];
+	memset(ring, 0, sizeof(*ring));
+	ring->id = sim.ring_count;
+	ring->nodes = want;
+	for (b = 1; b <= sim.count; b++)
+		if ((want & CORE_NODE_BIT(b)) && sim.nodes[b].daemon)
+			ring->group |= CORE_NODE_BIT(b);
+	for (b = 1; b <= sim.count; b++) {
+		struct sim_node *m = &sim.nodes[b];
+		struct sim_ring *from = ring_of(b);
+		core_nodes together = 0;
+
+		if (!(want & CORE_NODE_BIT(b)) || (done & CORE_NODE_BIT(b)))
 			continue;
-		for (b = 1; b <= sim.count; b++)
-			if (reaches(b) && sim.nodes[b].part == n->part)
-				want |= CORE_NODE_BIT(b);
-		if (old && old->nodes == want && !old->frozen)
+		if (m->next_ring) {
+			/* It had not come to the ring that was forming: it never will. */
+			blame_parted(sim.rings[m->next_ring].nodes, CORE_NODE_BIT(b), want);
+			blame_parted(CORE_NODE_BIT(b), 0, want);
+			m->next_ring = ring->id;
+			m->came_with = CORE_NODE_BIT(b);
+			done |= CORE_NODE_BIT(b);
 			continue;
-		if (sim.ring_count + 1 >= CL_ARRAY_LEN(sim.rings)) {
-			sim_fail("too many rings");
-			return;
 		}
-		ring = &sim.rings[++sim.ring_count];
-		memset(ring, 0, sizeof(*ring));
-		ring->id = sim.ring_count;
-		ring->nodes = want;
-		for (b = 1; b <= sim.count; b++)
-			if ((want & CORE_NODE_BIT(b)) && sim.nodes[b].daemon)
-				ring->group |= CORE_NODE_BIT(b);
-		for (b = 1; b <= sim.count; b++) {
-			struct sim_node *m = &sim.nodes[b];
-			struct sim_ring *from = ring_of(b);
-			core_nodes together = 0;
-			uint32_t least = 0;
-			uint8_t c;
-
-			if (!(want & CORE_NODE_BIT(b)) || (done & CORE_NODE_BIT(b)))
-				continue;
-			if (m->next_ring && m->next_ring != m->ring) {
-				/* It had not come to the ring that was forming: it never will. */
-				m->next_ring = ring->id;
-				m->came_with = CORE_NODE_BIT(b);
-				done |= CORE_NODE_BIT(b);
-				continue;
-			}
-			if (!from) {
-				m->ring = ring->id;
-				m->cursor = 0;
-				done |= CORE_NODE_BIT(b);
-				continue;
-			}
-			from->frozen = true;
-			/* Those who come from the same ring deliver the same of it. */
-			for (c = 1; c <= sim.count; c++) {
-				if (!(want & CORE_NODE_BIT(c)) || sim.nodes[c].ring != m->ring ||
-				    sim.nodes[c].next_ring)
-					continue;
+		if (!from) {
+			m->ring = ring->id;
+			m->cursor = 0;
+			done |= CORE_NODE_BIT(b);
+			continue;
+		}
+		from->frozen = true;
+		for (c = 1; c <= sim.count; c++)
+			if ((want & CORE_NODE_BIT(c)) && sim.nodes[c].ring == m->ring &&
+			    !sim.nodes[c].next_ring)
 				together |= CORE_NODE_BIT(c);
-				if (sim.nodes[c].cursor > least)
-					least = sim.nodes[c].cursor;
-			}
-			least += sim_below(from->count - least + 1);
-			for (c = 1; c <= sim.count; c++) {
-				if (!(want & CORE_NODE_BIT(c)) || sim.nodes[c].next_ring ||
-				    sim.nodes[c].ring != from->id)
-					continue;
-				sim.nodes[c].cut = least;
-				sim.nodes[c].came_with = together;
-				sim.nodes[c].next_ring = ring->id;
-				done |= CORE_NODE_BIT(c);
-			}
-		}
-		config_add(ring);
-		SIM_SAY("ring %u: nodes %x clusterds %x", ring->id, ring->nodes, ring->group);
-		for (b = 1; b <= sim.count; b++)
-			if (want & CORE_NODE_BIT(b))
-				sim_cpg_arm(b);
+		blame_parted(from->nodes, together, want);
+		ring_close(from, together, ring->id);
+		done |= together;
 	}
+	blame_parted(UINT16_MAX, want, want);
+	config_add(ring, lowest);
+	SIM_SAY("ring %u: nodes %x clusterds %x", ring->id, ring->nodes, ring->group);
+	for (b = 1; b <= sim.count; b++)
+		if (want & CORE_NODE_BIT(b))
+			sim_cpg_arm(b);
+	return true;
 }

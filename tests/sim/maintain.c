@@ -50,13 +50,14 @@ void sim_keys_watch(uint8_t node)
 
 		if (volume->state == CORE_VOLUME_UNUSED || !(volume->registered & CORE_NODE_BIT(node)))
 			continue;
-		if (sim.luns[v].registered[node] && sim.luns[v].key[node] == self->pr_key) {
+		if (sim_registered(node, v) && sim.luns[v].key[sim_nexus(node, v)] == self->pr_key) {
 			m.told[node][v] = false;
-			replica_key_seen(n->r, sim.now, volume->name, sim.now);
-		} else if (!m.told[node][v] && !self->doomed) {
+			replica_key_seen(n->r, sim_now(node), volume->name, sim_now(node));
+		} else if (!self->doomed) {
+			/* Again each second: what was told may have been told in vain. */
 			m.told[node][v] = true;
 			SIM_SAY("node %u: its key is gone from volume %u", node, v);
-			replica_key_lost(n->r, sim.now, volume->name);
+			replica_key_lost(n->r, sim_now(node), volume->name);
 			sim_after(node);
 		}
 	}
@@ -155,7 +156,7 @@ static bool plan_begin(void)
 	struct core_plan_ask ask = { .cmd = &m.cmd, .detect_ms = 1500 };
 	uint8_t node = (uint8_t)(1 + sim_below(sim.count));
 
-	if (!sim_chance(25) || sim.volume_count > 1 || sim.count < 3 || !vms_calm(st) || st->tick_ms == CORE_TICK_MS)
+	if (!sim.opt.plans || !sim_chance(25) || sim.volume_count > 1 || sim.count < 3 || !vms_calm(st) || st->tick_ms == CORE_TICK_MS)
 		return false;
 	memset(&m.cmd, 0, sizeof(m.cmd));
 	switch (sim_below(3)) {
@@ -188,7 +189,7 @@ static bool plan_begin(void)
 		sim_power_off(ask.fail);
 		return true;
 	}
-	replica_command(sim.nodes[1].r, sim.now, 99, &m.cmd);
+	replica_command(sim.nodes[1].r, sim_now(1), 0, &m.cmd);
 	sim_after(1);
 	return true;
 }
@@ -200,6 +201,16 @@ static const struct core_state *state_now(void)
 		if (sim.nodes[id].daemon && sim_node_runs(id))
 			return &sim.nodes[id].r->st;
 	return &sim.nodes[1].r->st;
+}
+
+/* A way home that waits for its time is in the plan, too. */
+static bool plan_met(const struct core_state *st)
+{
+	for (uint16_t i = 0; i < st->vm_count; i++)
+		if (st->vms[i].state != CORE_VM_UNUSED &&
+		    (st->vms[i].state != m.copy.vms[i].state || st->vms[i].node != m.copy.vms[i].node))
+			return false;
+	return true;
 }
 
 static void plan_compare(const struct core_state *st)
@@ -239,6 +250,8 @@ bool sim_maintain_plan(bool converged)
 	if (sim.now < m.plan_at + 20000 || st->tick_ms == CORE_TICK_MS || st->effect_count)
 		m.plan_calm = sim.now;
 	if (sim.now < m.plan_calm + 4000 && sim.now < m.plan_at + 120000)
+		return true;
+	if (m.plan.finished && !plan_met(st) && sim.now < m.plan_at + 150000)
 		return true;
 	/* A node that comes back (an old fault's reboot) is something else that happens. */
 	if (m.plan.finished && !(m.plan_fail && sim.nodes[m.plan_fail].power))

@@ -7,7 +7,10 @@
  *   I2  all committed logs are one; a committed entry is on the disks of a majority
  *   I3  what was acknowledged is there at the end
  *   I4  a start elsewhere needs the end of the last copy: seen, or proven by an answer that arrived
- *   I6  after healing everything that should run runs, within a bound
+ *   I5  a node is fenced only if something befell that incarnation which the promise does not
+ *       cover: power, a stop of the whole, the network, its key, a clusterd silent beyond the hold.  A clusterd or a csvd
+ *       that dies and comes back, a lost reply, a slow disk, a clock are no reason.  None when all is well
+ *   I6  after healing everything that should run runs, within a bound, and then nothing stirs
  *   I11 before a VM starts elsewhere the lost node's copy can execute no more, whatever is stopped or
  *       dead there (its vmm's lease); and a clusterd that runs has ended it
  *   I7  a migration's target runs only when the source is paused for good; an image is used once
@@ -15,6 +18,8 @@
 #include "tests/sim/sim.h"
 
 #include <string.h>
+
+#include "clusterd/log/internal.h"
 
 bool sim_executes(uint8_t node, uint32_t vm)
 {
@@ -35,7 +40,7 @@ void sim_oracle_vms(uint32_t vm)
 			sim_fail("I1: v%u executes on node %u with generation %llu, %llu was given out", vm,
 				 node, (unsigned long long)sim.nodes[node].vms[vm].generation,
 				 (unsigned long long)sim.top_generation[vm]);
-		if (model_lun_may_write(&sim.luns[vm % sim.volume_count], node)) {
+		if (sim_may_write(node, sim_volume_of(vm))) {
 			if (writer)
 				sim_fail("I1: v%u can write on node %u and node %u", vm, writer, node);
 			writer = node;
@@ -54,11 +59,14 @@ void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migra
 	if (!sim_lease_holds(node))
 		return;
 	sim_policy_began(node, vm);
-	if (generation <= sim.top_generation[vm])
+	/* The same start asked again by a restarted clusterd, after its process has died, is no other copy. */
+	if (generation <= sim.top_generation[vm] &&
+	    !(generation == sim.top_generation[vm] && sim.top_node[vm] == node))
 		sim_fail("I1: v%u starts on node %u with generation %llu, %llu was given out before",
 			 vm, node, (unsigned long long)generation,
 			 (unsigned long long)sim.top_generation[vm]);
 	sim.top_generation[vm] = generation;
+	sim.top_node[vm] = node;
 	for (other = 1; other <= sim.count; other++) {
 		uint8_t state = sim.nodes[other].vms[vm].state;
 
@@ -88,21 +96,26 @@ void sim_oracle_mount(uint8_t node, uint32_t volume, core_nodes members)
 	for (other = 1; other <= sim.count; other++) {
 		struct sim_node *o = &sim.nodes[other];
 
-		if (other == node)
+		/*
+		 * What a fence has barred and its target then forgot, the target has let in again: VMs are held
+		 * by their lease, a lost owner's mount by nothing (docs/decisions/simulation.md).
+		 */
+		if (other == node || sim.let_in[volume][other])
 			continue;
-		if (o->mounted[volume] && model_lun_may_write(&sim.luns[volume], other))
+		if (o->mounted[volume] && sim_may_write(other, volume))
 			sim_fail("I1: volume %u mounted on node %u and node %u", volume, other, node);
 		if (sim.mount_held[volume][other])
 			sim_fail("I4: node %u takes volume %u without proof of the end of node %u", node,
 				 volume, other);
 		if (o->power && o->layouts[volume] && !(members & CORE_NODE_BIT(other)) &&
-		    model_lun_may_write(&sim.luns[volume], other))
+		    sim_may_write(other, volume))
 			sim_fail("I4: node %u takes volume %u while node %u may write to it", node,
 				 volume, other);
 	}
 	sim.mount_held[volume][node] = true;
 	for (other = 1; other <= sim.count; other++)
-		sim.nodes[other].layouts[volume] |= sim.nodes[other].attached[volume];
+		sim.nodes[other].layouts[volume] |= sim.nodes[other].attached[volume] &&
+						    (members & CORE_NODE_BIT(other));
 }
 
 void sim_oracle_fenced(uint32_t volume, uint8_t node)
@@ -110,8 +123,9 @@ void sim_oracle_fenced(uint32_t volume, uint8_t node)
 	uint32_t vm;
 
 	sim.mount_held[volume][node] = false;
+	sim.barred[volume][node] = true;
 	for (vm = 0; vm < SIM_VMS; vm++)
-		if (vm % sim.volume_count == volume)
+		if (sim_volume_of(vm) == volume)
 			sim.held[vm][node] = false;
 }
 
@@ -119,8 +133,10 @@ void sim_oracle_proof(uint8_t node)
 {
 	uint32_t volume;
 
-	for (volume = 0; volume < SIM_VOLUMES; volume++)
+	for (volume = 0; volume < SIM_VOLUMES; volume++) {
 		sim_oracle_fenced(volume, node);
+		sim.barred[volume][node] = sim.let_in[volume][node] = false;
+	}
 }
 
 static bool disk_has(uint8_t node, const struct log_mark *mark)
@@ -133,14 +149,33 @@ static bool disk_has(uint8_t node, const struct log_mark *mark)
 	       s->entry[mark->seq % SIM_ENTRIES]->mark.hash == mark->hash;
 }
 
-void sim_oracle_commit(uint8_t node)
+/* An entry that nobody had committed before: on how many disks is it? */
+static void commit_new(uint8_t node, const struct log *log, const struct log_mark *mark)
 {
-	const struct log *log = &sim.nodes[node].r->log;
-	const struct log_mark *mark = &log->commit;
 	unsigned have = 0, all = 0;
 	uint8_t id;
 
+	sim.commit_hash[mark->seq] = mark->hash;
+	for (id = 1; id <= sim.count; id++) {
+		if (!(log->voters & LOG_NODE_BIT(id)))
+			continue;
+		all++;
+		have += disk_has(id, mark);
+	}
+	if (have * 2 <= all)
+		sim_fail("I2: entry %llu committed with %u of %u disks", (unsigned long long)mark->seq,
+			 have, all);
+}
+
+void sim_oracle_commit(uint8_t node)
+{
+	struct log *log = &sim.nodes[node].r->log;
+	const struct log_mark *mark = &log->commit;
+	uint64_t seq;
+
 	sim_maintain_commit(node);
+	if (sim.nodes[node].r->hello_done && sim.nodes[node].r->safe)
+		sim.silent_since[node] = 0;
 	if (log->halted)
 		sim_fail("I2: node %u halted: its history is not the cluster's", node);
 	if (!mark->seq)
@@ -155,21 +190,81 @@ void sim_oracle_commit(uint8_t node)
 				 (unsigned long long)mark->seq);
 		return;
 	}
-	sim.commit_hash[mark->seq] = mark->hash;
+	for (seq = sim.commit_max + 1; seq <= mark->seq; seq++) {
+		const struct log_entry *entry = log_entry_at(log, seq);
+
+		if (!entry)
+			continue; /* in a snapshot that it was given */
+		commit_new(node, log, &entry->mark);
+		sim_history_entry(entry);
+	}
 	if (mark->seq > sim.commit_max)
 		sim.commit_max = mark->seq;
-	for (id = 1; id <= sim.count; id++) {
-		if (!(log->voters & LOG_NODE_BIT(id)))
-			continue;
-		all++;
-		have += disk_has(id, mark);
-	}
-	if (have * 2 <= all)
-		sim_fail("I2: entry %llu committed with %u of %u disks", (unsigned long long)mark->seq,
-			 have, all);
 	if (sim.nodes[node].r->safe && sim.nodes[node].r->hello_done &&
-	    sim.excused_until[node] == UINT64_MAX)
+	    !sim.nodes[node].r->st.nodes[node].doomed && sim.excused_until[node] == UINT64_MAX)
 		sim.excused_until[node] = 0;
+}
+
+/* ---- fencing -------------------------------------------------------------------------------- */
+
+void sim_oracle_blame(uint8_t node)
+{
+	sim.blamed_at[node] = sim.now;
+}
+
+/* An executor begins to fence: what befell this incarnation of the victim? */
+void sim_oracle_fence(uint8_t executor, const struct core_effect *fx)
+{
+	uint8_t victim = fx->peer;
+	uint32_t silent_ms = 20000; /* the least that operators set here (maintain.c) */
+	uint64_t silent = sim.silent_since[victim];
+
+	if (fx->pr_key != sim.key[victim])
+		return; /* of a boot before: that was its end */
+	if (sim.well)
+		sim_fail("I5: node %u fences node %u when all is well", executor, victim);
+	if (sim.blamed_at[victim] >= sim.begun_at[victim])
+		return;
+	if (silent && sim.now - silent + silent_ms / 100 + SIM_SKEW_MS >= silent_ms)
+		return;
+	sim_fail("I5: node %u fences node %u, which nothing befell", executor, victim);
+}
+
+/* ---- decisions ------------------------------------------------------------------------------ */
+
+static void digest(const void *data, size_t len)
+{
+	sim.decisions = cl_hash64(sim.decisions, data, len);
+}
+
+/* A line of what the cluster decided, once: the first node that knows it. */
+static void decided(uint8_t node, const struct core_trace *trace)
+{
+	char text[400];
+
+	digest(&trace->seq, sizeof(trace->seq));
+	digest(&trace->object, 3);
+	digest(&trace->cause.reason, 1);
+	digest(trace->name, sizeof(trace->name));
+	if (trace->object == CORE_OBJECT_VM && trace->after == CORE_VM_UNUSED &&
+	    sim.freed_count < CL_ARRAY_LEN(sim.freed)) {
+		sim.freed[sim.freed_count].vm = (uint8_t)sim_vm_of(trace->name);
+		sim.freed[sim.freed_count++].seq = trace->seq;
+	}
+	if (!sim.opt.trace && !sim.plan.expect_count)
+		return;
+	core_trace_render(&sim.nodes[node].r->st, trace, text, sizeof(text));
+	sim_say("entry %llu (node %u): %s", (unsigned long long)trace->seq, node, text);
+}
+
+void sim_oracle_trace(uint8_t node, const struct core_trace *trace)
+{
+	/* Of one entry's records all come from the same node: it is the first to be there. */
+	if (trace->seq < sim.decided_seq || (trace->seq == sim.decided_seq && sim.decided_by != node))
+		return;
+	sim.decided_seq = trace->seq;
+	sim.decided_by = node;
+	decided(node, trace);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -189,7 +284,7 @@ static const char *cause_text(const struct core_cause *cause)
 	return text;
 }
 
-bool sim_oracle_converged(bool say)
+bool sim_oracle_converged(bool say, bool all)
 {
 	const struct core_state *st = &sim.nodes[1].r->st;
 	uint8_t id;
@@ -201,6 +296,8 @@ bool sim_oracle_converged(bool say)
 		if (!log_is_open(&sim.nodes[id].r->log))
 			WAITS("node %u: log is %s%s", id, log_state_name(sim.nodes[id].r->log.state),
 			      sim.nodes[id].r->log.hole ? " and behind" : "");
+		if (!all)
+			continue;
 		if (sim.nodes[id].r->log.commit.seq != sim.nodes[1].r->log.commit.seq)
 			WAITS("node %u: entry %llu, node 1: %llu", id,
 			      (unsigned long long)sim.nodes[id].r->log.commit.seq,
@@ -231,7 +328,7 @@ bool sim_oracle_converged(bool say)
 		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
 			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
 	}
-	if (st->effect_count)
+	if (all && st->effect_count)
 		WAITS("effect %s of node %u is out", core_effect_name(st->effects[0].kind),
 		      st->effects[0].node);
 	return true;

@@ -3,12 +3,17 @@
  * The simulated world: N nodes with the shipped replica (log and core) in one process, one
  * seed, virtual time.  Everything around the replica is a model that can fail:
  *
- *   cpg.c       rings, agreed order, partitions, merges, a node dying in the middle
- *   disk.c      the store: ordered operations, fsync, what a crash loses
- *   machine.c   a node's kernel side: vmm processes, csvd, registrations; effects' executors
+ *   cpg.c       agreed order within a ring, what is delivered of it when it ends
+ *   net.c       who reaches whom, clocks; which rings form, and break again
+ *   disk.c      the store: ordered operations, fsync, what a crash loses, old and damaged disks
+ *   lun.c       registrations of the nodes' nexuses, writes under way in the target
+ *   machine.c   a node's life: power, clusterd, vmm processes
+ *   effects.c   executors of effects
  *   oracle.c    what must never be, judged from the models only, never from the core's opinion
- *   schedule.c  faults, operators, healing
- *   main.c      seeds, mutants, figures
+ *   history.c   commands and what became of them: order, answers, reads
+ *   plan.c      a plan as text; swarm.c: from a seed; act.c: its steps, healing
+ *   shrink.c    a shorter plan that fails alike;  mutants.c: planted bugs
+ *   world.c     events, chance, one run;  main.c: options, figures
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -19,12 +24,18 @@
 #include "clusterd/core/internal.h"
 #include "clusterd/core/replica.h"
 #include "tests/sim/model_lun.h"
+#include "tests/sim/plan.h"
 
 #define SIM_NODES   5u
 #define SIM_VMS	    8u
 #define SIM_VOLUMES 2u
 #define SIM_RUNS    64u /* effects in progress on one node */
 #define SIM_ENTRIES 16384u
+#define SIM_WRITES  64u	   /* under way in the targets */
+#define SIM_DRIFT_PPM 500u /* a node's clock runs so much fast or slow at most */
+#define SIM_SKEW_MS   8000u /* between something that happens and the entry that says so */
+#define SIM_QUIET_MS  5000u /* after all is well nothing may stir for so long */
+#define SIM_HISTORY   512u
 
 enum sim_event_kind {
 	SIM_EV_ORDER = 1, /* a multicast gets its place in the ring */
@@ -39,8 +50,11 @@ enum sim_event_kind {
 	SIM_EV_BOOT,
 	SIM_EV_WAKE,	  /* a paused node or daemon goes on */
 	SIM_EV_GUEST,	  /* a refused write stops a vmm */
-	SIM_EV_FAULT,
-	SIM_EV_OPERATOR,
+	SIM_EV_WRITE,	  /* a guest writes */
+	SIM_EV_LAND,	  /* what was written is on the disk */
+	SIM_EV_FLAP,	  /* a ring hears somebody it cannot speak with */
+	SIM_EV_STEP,
+	SIM_EV_BUILD,
 	SIM_EV_HEAL,
 	SIM_EV_CHECK,
 };
@@ -74,12 +88,14 @@ struct sim_run { /* an effect in progress */
 	char name[CL_NAME_MAX];
 	uint8_t stage;
 	uint8_t fate; /* enum sim_fate */
+	uint16_t code;
+	bool late; /* its reply was lost before */
 	uint64_t started;
 };
 
 enum sim_fate {
 	SIM_FATE_DONE,
-	SIM_FATE_FAIL,
+	SIM_FATE_FAIL, /* plans count from here */
 	SIM_FATE_LOST_DONE,   /* happened, reply lost */
 	SIM_FATE_LOST_NOT,    /* did not happen, reply lost */
 	SIM_FATE_LOST_LATER,  /* reply lost, happens afterwards */
@@ -115,13 +131,19 @@ struct sim_node {
 	uint32_t instance;	 /* guards events of the clusterd process */
 	uint32_t boots;
 	uint8_t boot_id[CL_UUID_BYTES];
-	uint8_t part; /* network component */
+	bool isolated;
+	core_nodes deaf; /* those whose packets do not arrive here */
+	uint8_t side;	 /* of a split */
+	int32_t drift_ppm;
+	uint64_t booted_at;
+	int64_t wall_off_ms;
 	struct replica *r;
 
 	/* ring: what corosync on this node has */
 	uint32_t ring;	 /* id */
 	uint32_t cursor; /* next item */
 	uint32_t cut;	 /* deliver up to here when the ring is closed */
+	const uint8_t *skip; /* ... but not these: lost with those who sent them */
 	uint64_t deliver_at;
 	bool deliver_armed;
 	uint32_t next_ring; /* installed after the cut, 0: none */
@@ -131,6 +153,13 @@ struct sim_node {
 	struct sim_op ops[512];
 	uint32_t op_head, op_count, op_fsync;
 	bool fsync_armed;
+	uint64_t durable_op; /* flushed, and not yet told */
+	uint64_t fsync_stuck_until;
+	const struct sim_store *copy; /* an old one that somebody kept */
+	uint8_t disk_change; /* at the next boot: enum plan_act */
+	bool disk_byte;
+	log_nodes forgetful;	      /* as its log last said */
+	bool damaged;		      /* its store must be refused */
 
 	/* the node's machine; survives clusterd, not the power */
 	struct sim_vm vms[SIM_VMS];
@@ -140,6 +169,8 @@ struct sim_node {
 	bool mounted[SIM_VOLUMES];
 	uint64_t mount_term[SIM_VOLUMES];
 	uint64_t released_term[SIM_VOLUMES];
+	bool nexus_new[SIM_VOLUMES]; /* its session changed: it speaks by its second nexus */
+	uint64_t hang_until[SIM_VMS];
 	bool frozen, killed;
 	uint64_t run_until; /* its vmms execute until then: the lease, and the time that they take to stop */
 	uint64_t local_at;
@@ -165,9 +196,25 @@ struct sim_ring {
 	uint64_t last_order;
 };
 
+struct sim_write { /* in a target's queue: its initiator can take it back no more */
+	bool used;
+	uint8_t node, vm;
+	uint64_t generation;
+};
+
+/* One command of an operator. */
+struct sim_command {
+	uint64_t invoked, answered; /* 0: no answer */
+	uint64_t seq;		    /* of its entry */
+	uint64_t epoch;
+	uint8_t node, act, subject;
+	bool flag;
+	int err;
+};
+
 struct sim_options {
 	bool trace;
-	bool verbose;
+	bool plans; /* I14: compares plans with what happens */
 	uint32_t fault_ms; /* how long faults happen */
 	uint32_t nodes;	   /* 0: by seed */
 };
@@ -175,17 +222,18 @@ struct sim_options {
 struct sim {
 	uint64_t seed, rng, now, order;
 	struct sim_options opt;
+	struct plan plan;
 	bool failed;
 	char why[256];
 
-	uint32_t lease_stop_ms; /* from a lease's end to a vmm's last instruction */
 	uint32_t count; /* nodes */
 	uint32_t vm_count, volume_count;
 	struct sim_node nodes[SIM_NODES + 1];
 	struct replica *replicas[SIM_NODES + 1];
 
-	struct sim_ring rings[512];
+	struct sim_ring rings[2048];
 	uint32_t ring_count;
+	bool flap_armed;
 
 	struct sim_event *heap;
 	uint32_t heap_count, heap_cap;
@@ -195,30 +243,60 @@ struct sim {
 
 	struct model_lun luns[SIM_VOLUMES];
 	uint64_t lun_term[SIM_VOLUMES];
+	uint64_t writes_late_until[SIM_VOLUMES];
 	bool formatted[SIM_VOLUMES];
+	struct sim_write writes[SIM_WRITES];
 
-	/* probabilities in percent of this seed (swarm) */
-	unsigned p_lost, p_fail, p_guest, p_fault[16];
-	bool healed, converged;
-	uint64_t heal_at, fault_until;
-	uint32_t operators, faults, commands_acked;
+	/* the plan's progress */
+	bool step_over[PLAN_STEPS];
+	uint8_t step_seen[PLAN_STEPS];
+	uint32_t armed[PLAN_WHENS]; /* steps that wait for this */
+	unsigned p_lost, p_fail, p_slow;
+	bool bootstrapped, healed, well, converged;
+	uint64_t heal_at, well_since;
+	uint32_t steps_done, commands_acked;
 
 	/* oracle */
 	uint64_t commit_hash[SIM_ENTRIES];
 	uint64_t commit_max;
+	uint64_t decisions, decided_seq; /* digest of the trace of decisions, and up to where */
+	uint8_t decided_by;
+	uint8_t expect_met[PLAN_EXPECT];
+	uint32_t expect_next;
 	bool held[SIM_VMS][SIM_NODES + 1]; /* node had it, and its end is not proven */
 	bool switched[SIM_VMS][SIM_NODES + 1]; /* what it held last was paused, everything sent */
 	bool mount_held[SIM_VOLUMES][SIM_NODES + 1];
+	bool barred[SIM_VOLUMES][SIM_NODES + 1]; /* by a fence, and not reset or booted since */
+	bool let_in[SIM_VOLUMES][SIM_NODES + 1]; /* ... which the target has forgotten */
 	bool image_there[SIM_VMS], image_used[SIM_VMS];
 	uint64_t top_generation[SIM_VMS];
+	uint8_t top_node[SIM_VMS];
+	uint64_t landed_generation[SIM_VMS];
 	bool vm_acked[SIM_VMS], vm_gone[SIM_VMS];
-	uint64_t excused_until[SIM_NODES + 1]; /* stopped, or without clusterd: not there to kill in time */
+	uint64_t excused_until[SIM_NODES + 1]; /* a node that was stopped as a whole, or without clusterd */
+	uint64_t blamed_at[SIM_NODES + 1];   /* when something last happened that deserves fencing */
+	uint64_t silent_since[SIM_NODES + 1]; /* its clusterd does not speak since, 0: it does */
+	uint64_t key[SIM_NODES + 1];	  /* of the incarnation that works there, ... */
+	uint64_t begun_at[SIM_NODES + 1]; /* ... and since when */
+	struct sim_command history[SIM_HISTORY];
+	uint32_t history_count;
+	struct {
+		uint8_t vm;
+		uint64_t seq;
+	} freed[64]; /* names that became free */
+	uint32_t freed_count;
+	uint64_t cookies[SIM_ENTRIES]; /* of committed entries, to find one that is there twice */
+	uint32_t cookie_count;
 	uint64_t entries;
 };
 
 extern struct sim sim;
 
-/* main.c */
+/* world.c */
+int sim_init(void);
+/* Runs sim.plan: false at a violation. */
+bool sim_run(void);
+bool sim_run_seed(uint64_t seed);
 uint64_t sim_random(void);
 static inline unsigned sim_below(unsigned n)
 {
@@ -234,9 +312,21 @@ void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define SIM_SAY(...)                                                                               \
 	do {                                                                                       \
-		if (sim.opt.trace)                                                                 \
+		if (sim.opt.trace || sim.plan.expect_count)                                        \
 			sim_say(__VA_ARGS__);                                                      \
 	} while (0)
+uint64_t sim_awake_at(uint8_t node);
+double sim_clock_s(void); /* of this machine, for figures */
+
+/* net.c */
+uint64_t sim_now(uint8_t node);			   /* on the node's own clock */
+uint64_t sim_wall(uint8_t node);		   /* on its wall clock */
+uint64_t sim_real(uint8_t node, uint64_t clock_ms); /* when its clock will say that */
+bool sim_reaches(uint8_t from, uint8_t to);
+bool sim_mutual(uint8_t a, uint8_t b);
+void sim_net_disturb(void); /* something of the network or a node changed */
+void sim_net_rings(void);   /* corosync has noticed */
+void sim_net_flap(void);
 
 /* cpg.c */
 void sim_cpg_send(uint8_t node, const void *data, size_t len);
@@ -244,15 +334,32 @@ void sim_cpg_order(const struct sim_event *ev);
 void sim_cpg_deliver(uint8_t node);
 void sim_cpg_join(uint8_t node);  /* a clusterd joins the group */
 void sim_cpg_leave(uint8_t node); /* it died; corosync lives */
-void sim_cpg_disturb(void);	  /* something of the network or a node changed: token is lost */
-void sim_cpg_rings(void);
 void sim_cpg_arm(uint8_t node);
+bool sim_cpg_ring_new(core_nodes want); /* a ring of these forms */
+struct sim_ring *sim_cpg_ring(uint8_t node); /* that it is in, or is about to enter; NULL */
 
 /* disk.c */
 void sim_disk_op(uint8_t node, const struct log_out *out);
 void sim_disk_fsync(uint8_t node);
 void sim_disk_crash(uint8_t node);
 int sim_disk_restore(uint8_t node);
+void sim_disk_copy(uint8_t node);
+bool sim_disk_old(uint8_t node); /* the copy is put back, if the others can notice */
+bool sim_disk_damage(uint8_t node, bool byte);
+void sim_disk_wipe(uint8_t node);
+
+/* lun.c */
+unsigned sim_nexus(uint8_t node, uint32_t volume);
+bool sim_may_write(uint8_t node, uint32_t volume);
+bool sim_registered(uint8_t node, uint32_t volume);
+uint16_t sim_lun_register(uint8_t node, uint32_t volume, uint64_t key, uint64_t key_old);
+uint16_t sim_lun_fence(uint8_t node, const struct core_effect *fx);
+void sim_lun_check(void); /* running VMs notice that their LUN refuses them */
+void sim_lun_forget(uint32_t volume);
+void sim_lun_key_gone(uint8_t node, uint32_t volume);
+void sim_write(uint8_t node, uint32_t vm, uint32_t generation);
+void sim_land(uint32_t index);
+void sim_writes_end(uint8_t node, uint32_t vm, bool lost);
 
 /* machine.c */
 void sim_sink(void *arg, const struct replica_out *out);
@@ -260,24 +367,52 @@ void sim_daemon_start(uint8_t node);
 void sim_daemon_kill(uint8_t node);
 void sim_power_off(uint8_t node);
 void sim_boot(uint8_t node);
-void sim_run_step(uint8_t node, uint32_t index);
 void sim_local(uint8_t node, uint32_t kind);
 void sim_list(uint8_t node);
 void sim_guest_stop(uint8_t node, uint32_t vm, uint32_t why);
+void sim_vmm_die(uint8_t node, uint32_t vm);
+void sim_csvd_die(uint8_t node);
 bool sim_node_runs(uint8_t node); /* powered and not stalled */
-bool sim_lease_holds(uint8_t node); /* its vmms execute */
+bool sim_lease_holds(uint8_t node);
 int sim_vm_of(const char *name);
+uint32_t sim_volume_of(uint32_t vm);
+void sim_process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t generation);
+void sim_process_end(uint8_t node, uint32_t vm, bool seen);
 void sim_after(uint8_t node); /* after each call into a replica */
+
+/* effects.c */
+void sim_effect_begin(uint8_t node, const struct core_effect *fx);
+void sim_run_step(uint8_t node, uint32_t index);
+
+/* act.c */
+void sim_plan_start(void);
+void sim_step(uint32_t index, uint8_t where, uint8_t other);
+/* Something happened that a step may wait for: true if one did. */
+bool sim_hook(enum plan_when when, uint8_t arg, uint8_t node, uint8_t other);
+void sim_build(void);
+void sim_heal(void);
+void sim_check(void);
+
+/* history.c */
+void sim_command(uint8_t node, uint8_t act, uint8_t subject, bool flag, const struct core_command *cmd);
+void sim_answer(uint8_t node, uint64_t cookie, const struct core_answer *answer);
+void sim_history_entry(const struct log_entry *entry);
+void sim_history_read(uint8_t node); /* somebody looks there */
+void sim_history_end(void);
 
 /* oracle.c */
 bool sim_executes(uint8_t node, uint32_t vm);
 void sim_oracle_vms(uint32_t vm);
 void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migrated);
 void sim_oracle_fenced(uint32_t volume, uint8_t node);
+void sim_oracle_fence(uint8_t executor, const struct core_effect *fx);
+void sim_oracle_blame(uint8_t node);
 void sim_oracle_mount(uint8_t node, uint32_t volume, core_nodes members);
 void sim_oracle_commit(uint8_t node);
 void sim_oracle_proof(uint8_t node);
-bool sim_oracle_converged(bool say);
+void sim_oracle_trace(uint8_t node, const struct core_trace *trace);
+/* all: nothing is under way either. */
+bool sim_oracle_converged(bool say, bool all);
 void sim_oracle_end(void);
 
 /* policy.c */
@@ -297,12 +432,12 @@ void sim_maintain_effect(uint8_t node, const struct core_effect *fx);
 void sim_maintain_trace(uint8_t node, const struct core_trace *trace);
 bool sim_maintain_plan(bool converged);
 
-/* schedule.c */
-void sim_schedule_start(void);
-void sim_fault(void);
-void sim_operator(void);
-void sim_heal(void);
-void sim_check(void);
-void sim_answer(uint8_t node, uint64_t cookie, const struct core_answer *answer);
+/* shrink.c, mutants.c */
+int sim_shrink(uint64_t seed, const char *path);
+int sim_scenario(const char *path);
+int sim_mutants_run(int only, uint64_t seeds);
+/* True if the planted bug is on now: in the shipped code there is none. */
+bool sim_mutant_set(int number);
+int sim_mutant_now(void);
 
 #endif
