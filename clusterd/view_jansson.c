@@ -215,7 +215,7 @@ json_t *cd_view_trace(const struct cd *cd, const struct core_trace *trace)
 
 json_t *cd_view_status(struct cd *cd)
 {
-	struct cd_store_counts counts = cd_store_counts_get(cd->store);
+	struct cd_store_counts counts = { 0 };
 	const struct core_state *st = cd_state(cd);
 	json_t *nodes = json_array(), *volumes = json_array(), *vms = json_array();
 	json_t *jobs = json_array();
@@ -225,6 +225,8 @@ json_t *cd_view_status(struct cd *cd)
 	if (!st)
 		return json_pack("{s:b s:s s:o s:o s:o s:o}", "ok", 1, "state", "not-in-cluster",
 				 "nodes", nodes, "volumes", volumes, "vms", vms, "jobs", jobs);
+	if (cd->store)
+		counts = cd_store_counts_get(cd->store);
 	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
 		if (st->nodes[id].state != CORE_NODE_UNUSED)
 			json_array_append_new(nodes, cd_view_node(cd, id));
