@@ -157,7 +157,7 @@ uint32_t core_timer_ms(const struct core_state *st)
 		if (core_node_waits_long(st, &st->nodes[id]))
 			return CORE_TICK_SLOW_MS;
 	for (i = 0; i < st->vm_count; i++)
-		if (core_failback_waits(st, &st->vms[i]))
+		if (core_failback_waits(st, &st->vms[i]) || core_restart_counts(st, &st->vms[i]))
 			return CORE_TICK_SLOW_MS;
 	return 0;
 }

@@ -279,7 +279,7 @@ struct core_vm {
 	uint64_t since_ms;
 	uint64_t retry_ms;
 	uint64_t wanted_ms; /* since when it waits for a start */
-	uint64_t failures_ms; /* clock_ms of the first failure that counts */
+	uint64_t failures_ms; /* cluster time of the first failure that counts */
 	uint64_t job;
 	struct core_migration migration;
 	struct core_vm_policy policy;
@@ -430,7 +430,7 @@ struct core_state {
 	uint64_t fast_seq; /* entry since which TICKs come fast; one that was measured before is void */
 	uint32_t tick_ms;  /* pace of TICKs: 0, CORE_TICK_MS or CORE_TICK_SLOW_MS; not in snapshots */
 	uint64_t wall_ms; /* latest of all entries, for people */
-	uint64_t clock_ms; /* of the last entry: may step either way; for hours and periods, never for safety */
+	uint64_t clock_ms; /* of the last entry: may step either way; for hours of the day, never for safety */
 	char name[CL_NAME_MAX];
 	uint8_t uuid[CL_UUID_BYTES];
 	uint32_t level;

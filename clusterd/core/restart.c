@@ -4,8 +4,8 @@
  *
  * A failure is the VM's own: its start failed, its process died or was not found.  The loss of its node is
  * none; nodes that are lost too often are another rule's.  When more failures than the limit came within the
- * period, counted from the first, it stays down until an operator starts it.  The period is measured by the
- * clocks that entries carry: when they step, a VM is tried once more or once less.
+ * period, counted from the first, it stays down until an operator starts it.  The period is cluster time, for
+ * which slow ticks go on: by the clocks of entries two nodes that differ by a day would never reach a limit.
  *
  * Classes start in order: a VM waits while one of a higher class waits or starts,
  * at most as long as that one's restart_wait_s from the moment when it could have
@@ -25,19 +25,24 @@ static uint8_t limit_of(const struct core_state *st, const struct core_vm *vm)
 	return (uint8_t)(nodes > 3 ? nodes - 1 : 2);
 }
 
+static bool in_period(const struct core_state *st, const struct core_vm *vm)
+{
+	return vm->failures &&
+	       st->now_ms - vm->failures_ms < (uint64_t)vm->policy.failover_period_s * 1000;
+}
+
 /* The failures that count now, and where their period begins. */
 static uint8_t failures_now(const struct core_state *st, const struct core_vm *vm, uint64_t *ret_first)
 {
-	*ret_first = vm->failures_ms;
-	if (!vm->failures || (st->clock_ms > vm->failures_ms &&
-			      st->clock_ms - vm->failures_ms >=
-				      (uint64_t)vm->policy.failover_period_s * 1000)) {
-		*ret_first = st->clock_ms;
-		return 0;
-	}
-	if (st->clock_ms < vm->failures_ms)
-		*ret_first = st->clock_ms; /* the clock was set back */
-	return vm->failures;
+	uint8_t failures = in_period(st, vm) ? vm->failures : 0;
+
+	*ret_first = failures ? vm->failures_ms : st->now_ms; /* may be vm's own */
+	return failures;
+}
+
+bool core_restart_counts(const struct core_state *st, const struct core_vm *vm)
+{
+	return vm->state != CORE_VM_UNUSED && vm->state != CORE_VM_FAILED && in_period(st, vm);
 }
 
 bool core_restart_last(const struct core_state *st, const struct core_vm *vm)

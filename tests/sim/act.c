@@ -489,6 +489,19 @@ static void clean_up(void)
 	}
 }
 
+/* A VM goes home by its policy when a slow tick shows that its window is open: also long after all was well. */
+static bool goes_home(void)
+{
+	const struct core_state *st = &sim.nodes[1].r->st;
+	uint16_t i;
+
+	for (i = 0; i < st->vm_count; i++)
+		if (st->vms[i].state == CORE_VM_LIVE &&
+		    st->vms[i].policy.failback != CORE_FAILBACK_NEVER)
+			return true;
+	return false;
+}
+
 void sim_check(void)
 {
 	bool well = sim_oracle_converged(false, !sim.well), quiet;
@@ -508,6 +521,8 @@ void sim_check(void)
 		sim.well = true;
 		sim.well_since = sim.now;
 	}
+	if (sim.well && !well && goes_home())
+		sim.well = false;
 	if (sim.well && !well) {
 		/* Nothing happens any more, so nothing may come undone. */
 		sim_oracle_converged(true, false);
