@@ -48,7 +48,7 @@
 #define CORE_BATCH_MAX	  (256u << 10) /* bytes of a whole batch */
 
 typedef uint16_t core_nodes; /* set of node ids: bit (id - 1) */
-#define CORE_NODE_BIT(id) ((core_nodes)(1u << ((id) - 1u)))
+#define CORE_NODE_BIT(id) ((core_nodes)((1u << (id)) >> 1)) /* node 0: no bit */
 
 /* ---- objects -------------------------------------------------------------------------------- */
 

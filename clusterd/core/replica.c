@@ -637,8 +637,13 @@ int replica_message(struct replica *r, uint64_t now_ms, uint8_t node, const void
 	r->now_ms = now_ms;
 	if (node >= 1 && node <= CL_NODES_MAX)
 		r->heard_ms[node] = now_ms;
-	err = replica_beat_is(data, len_bytes) ? replica_beat_take(r, node, data, len_bytes) :
-						 log_message(&r->log, now_ms, node, data, len_bytes);
+	if (!replica_beat_is(data, len_bytes)) {
+		err = log_message(&r->log, now_ms, node, data, len_bytes);
+	} else {
+		err = replica_beat_take(r, node, data, len_bytes);
+		if (err == -EBADMSG)
+			r->log.counters.malformed++;
+	}
 	drive(r);
 	return err;
 }

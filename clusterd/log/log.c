@@ -342,24 +342,36 @@ static void vouch(struct log *log)
 	}
 }
 
+/* The highest entry that a majority has is one that somebody acknowledged last. */
+static uint64_t agreed(const struct log *log)
+{
+	uint64_t best = log->agreed;
+	uint8_t id, other;
+
+	for (id = 1; id <= CL_NODES_MAX; id++) {
+		uint64_t seq = log->peers[id].acked;
+		log_nodes yes = 0;
+
+		if (!(log->members & LOG_NODE_BIT(id)))
+			continue;
+		if (seq > log->seen.seq)
+			seq = log->seen.seq;
+		if (seq <= best)
+			continue;
+		for (other = 1; other <= CL_NODES_MAX; other++)
+			if ((log->members & LOG_NODE_BIT(other)) && log->peers[other].acked >= seq)
+				yes |= LOG_NODE_BIT(other);
+		if (log_nodes_majority(log->seen_voters, yes))
+			best = seq;
+	}
+	return best;
+}
+
 void log_advance(struct log *log)
 {
-	uint64_t seq;
-
 	if (log->state != LOG_STATE_OPENING && log->state != LOG_STATE_OPEN)
 		return;
-	for (seq = log->seen.seq; seq > log->agreed; seq--) {
-		log_nodes yes = 0;
-		uint8_t id;
-
-		for (id = 1; id <= CL_NODES_MAX; id++)
-			if ((log->members & LOG_NODE_BIT(id)) && log->peers[id].acked >= seq)
-				yes |= LOG_NODE_BIT(id);
-		if (log_nodes_majority(log->seen_voters, yes)) {
-			log->agreed = seq;
-			break;
-		}
-	}
+	log->agreed = agreed(log);
 	if (log->agreed <= log->epoch_base.seq)
 		return; /* the epoch's own first entry is not there yet */
 	if (log->state == LOG_STATE_OPENING) {

@@ -57,6 +57,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	for (uint16_t i = 0; i < st.vm_count && i < 2; i++)
 		(void)core_why(&st, CORE_OBJECT_VM, st.vms[i].config.name, text, sizeof(text));
-	(void)core_timer_armed(&st);
+	(void)core_timer_ms(&st);
 	return 0;
 }

@@ -6,7 +6,9 @@
  *
  * fuzz-sources: clusterd/core/[a-z]*.c clusterd/log/[a-z]*.c common/cl_types.c common/cl_wire.c
  */
+#include "clusterd/core/internal.h"
 #include "clusterd/core/replica.h"
+#include "clusterd/core/replica_int.h"
 #include "clusterd/log/message.h"
 
 #include <stdlib.h>
@@ -69,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			len = size;
 		node = (uint8_t)(node % 3 + 1);
 		if (replica_message(&replica, now, node, data, len) == 0) {
-			if (log_message_decode(&msg, data, len))
+			if (!replica_beat_is(data, len) && log_message_decode(&msg, data, len))
 				abort();
 		} else if (replica.log.counters.malformed != malformed + 1) {
 			abort();

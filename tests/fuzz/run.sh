@@ -11,7 +11,7 @@ out=${FUZZ_DIR:-$top/build/fuzz}
 
 # build NAME SANITIZERS
 build() {
-	deps=$(sed -n 's,^.*fuzz-sources: *,,p' "$here/$1.c")
+	deps=$(sed -n 's,^.*fuzz-sources: *,,p' "$here/$1.c" | tr '\n' ' ')
 	flags=$(sed -n 's,^.*fuzz-flags: *,,p' "$here/$1.c" | sed 's,"/x","\\"/x\\"",g')
 	(cd "$top" && eval clang -std=gnu17 -D_GNU_SOURCE -g -O1 -I. -fsanitize="$2" \
 		-fno-sanitize-recover=undefined -o '"$out/$1.bin"' '"$here/$1.c"' "$deps" "$flags")

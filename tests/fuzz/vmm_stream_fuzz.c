@@ -4,7 +4,8 @@
  * whatever comes.  The first byte of the input chooses between bytes as they are and sections
  * whose hashes are made right, so that the fuzzer gets past them.
  *
- * fuzz-sources: vmm/migration/stream.c vmm/migration/machine.c vmm/migration/recv_linux.c common/cl_wire.c common/cl_types.c
+ * fuzz-sources: vmm/migration/stream.c vmm/migration/machine.c vmm/migration/recv_linux.c vmm/migration/util_linux.c
+ * fuzz-sources: common/cl_wire.c common/cl_types.c
  */
 #include "vmm/migration/recv.h"
 
