@@ -53,14 +53,19 @@ static void *recall_answer(void *arg)
 static int on_recall(void *arg, struct csv_fh fh, uint64_t seq, uint32_t flags)
 {
 	uint32_t node = (uint32_t)(uintptr_t)arg;
-	struct recall *a = malloc(sizeof(*a));
+	struct recall *a;
 	pthread_t t;
 
 	recalls[node]++;
 	recalled_fh = fh;
 	recalled_seq = seq;
+	if (!answers)
+		return 0;
+	a = malloc(sizeof(*a));
 	*a = (struct recall){node, fh, seq};
-	if (answers && !pthread_create(&t, NULL, recall_answer, a))
+	if (pthread_create(&t, NULL, recall_answer, a))
+		free(a);
+	else
 		pthread_detach(t);
 	return 0;
 }
