@@ -163,7 +163,7 @@ bad 1 "is volume vol1 already" volume add vol2 --lun "$lun"
 say "what is busy"
 owner() { ctl n1 volume list --json | jq -r '.volumes[0].owner'; }
 ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --memory 128M --append console=ttyS0 --disk vol1/busy.img,size=1M || fail "vm create"
-bad 1 "exists already" vm create busy --kernel /lab-boot/vmlinuz-guest
+bad 1 "one of this name already" vm create busy --kernel /lab-boot/vmlinuz-guest
 bad 1 "belongs to VM busy" vm create other --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img
 bad 1 "is stopped already" vm stop busy
 bad 1 "only a running VM" vm migrate busy
