@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clusterd/core/timing.h"
 #include "clusterd/corosync_files_exec.h"
 #include "clusterd/field_jansson.h"
 #include "clusterd/join_gnutls.h"
@@ -117,6 +118,9 @@ static void create_done(struct cd_job *base)
 	genesis->kind = CORE_CMD_INIT;
 	genesis->node = (uint8_t)cd->self.id;
 	genesis->wall_ms = (uint64_t)cd_wall_ms();
+	/* A long token wants a long lease, or VMs of nodes that are well freeze while a node is being lost. */
+	if (CORE_TAKEOVER_FOR(CD_DETECT_MS(cd->self.token_ms)) > CORE_TAKEOVER_MS)
+		genesis->timing.takeover_ms = CORE_TAKEOVER_FOR(CD_DETECT_MS(cd->self.token_ms));
 	memcpy(genesis->uuid, cd->self.uuid, CL_UUID_BYTES);
 	snprintf(genesis->name, sizeof(genesis->name), "%s", cd->self.cluster);
 	snprintf(genesis->target, sizeof(genesis->target), "%s", cd->self.name);

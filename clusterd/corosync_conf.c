@@ -35,7 +35,9 @@ long cd_corosync_conf_write(const struct cd_conf *conf, char *out, size_t cap_by
 
 	put(&t, "# Written by Holdfast's clusterd; changes are overwritten.\n"
 		"totem {\n\tversion: 2\n\tcluster_name: %s\n\ttransport: knet\n"
-		"\tcrypto_cipher: aes256\n\tcrypto_hash: sha256\n\ttoken: %u\n}\n",
+		"\tcrypto_cipher: aes256\n\tcrypto_hash: sha256\n"
+		/* The same with any number of nodes: takeover_ms was chosen for it. */
+		"\ttoken: %u\n\ttoken_coefficient: 0\n}\n",
 	    conf->cluster, conf->token_ms);
 	put(&t, "nodelist {\n");
 	for (uint32_t i = 0; i < conf->n_nodes; i++)

@@ -17,6 +17,8 @@
 #define CD_TOKEN_MS_MIN	     1000u
 #define CD_TOKEN_MS_MAX	     30000u
 #define CD_TOKEN_MS_DEFAULT  3000u
+/* Until corosync's members agree that one is gone: token + consensus, which is 1.2 tokens (corosync.conf(5)). */
+#define CD_DETECT_MS(token_ms) ((token_ms) + (token_ms) * 6 / 5)
 
 struct cd_conf_node {
 	uint32_t id;

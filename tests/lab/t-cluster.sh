@@ -55,7 +55,7 @@ on n1 test ! -e /var/lib/holdfast/node.json || fail "a refused create left node.
 
 say "create and join"
 a1=$(on n1 hostname -I | tr ' ' '\n' | grep '^10\.77\.1\.')
-ctl n1 cluster create lab --address "$a1" --token-ms 10000 || fail "create"
+ctl n1 cluster create lab --address "$a1" --token-ms 5000 || fail "create"
 bad 1 "already node n1" cluster create other
 token=$(ctl n1 cluster token --name n2) || fail "token"
 a3=$(on n3 hostname -I | tr ' ' '\n' | grep '^10\.77\.1\.')

@@ -30,6 +30,7 @@ static void test_corosync_conf(void)
 	len = cd_corosync_conf_write(&conf, text, sizeof(text));
 	CU_ASSERT_EQUAL(len, (long)strlen(text));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "token: 3000\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "token_coefficient: 0\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "ring0_addr: 10.0.0.1\n\t\tquorum_votes: 1\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "ring0_addr: 10.0.0.2\n\t\tquorum_votes: 0\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "crypto_cipher: aes256\n"));
