@@ -92,6 +92,7 @@ uint16_t sim_lun_fence(uint8_t node, const struct core_effect *fx)
 	    MODEL_LUN_GOOD)
 		return EIO;
 	writes_abort(fx->volume, fx->peer);
+	sim.barred[fx->volume][fx->peer] = true;
 	sim_lun_check();
 	return 0;
 }

@@ -76,8 +76,8 @@ void sim_oracle_start(uint8_t node, uint32_t vm, uint64_t generation, bool migra
 			sim_fail("I11: v%u starts on node %u while it may execute on node %u", vm, node,
 				 other);
 		if (other != node && !migrated && state && state != SIM_VM_INCOMING &&
-		    state != SIM_VM_READY &&
-		    sim.excused_until[other] <= sim.now)
+		    state != SIM_VM_READY && sim.excused_until[other] <= sim.now &&
+		    sim.now - sim.learning_at[other] > CORE_KILL_EXEC_MS)
 			sim_fail("I11: v%u starts on node %u while its process on node %u still exists",
 				 vm, node, other);
 		if (other == node || !sim.held[vm][other])
@@ -123,7 +123,6 @@ void sim_oracle_fenced(uint32_t volume, uint8_t node)
 	uint32_t vm;
 
 	sim.mount_held[volume][node] = false;
-	sim.barred[volume][node] = true;
 	for (vm = 0; vm < SIM_VMS; vm++)
 		if (sim_volume_of(vm) == volume)
 			sim.held[vm][node] = false;
@@ -174,6 +173,8 @@ void sim_oracle_commit(uint8_t node)
 	uint64_t seq;
 
 	sim_maintain_commit(node);
+	if (!log_is_open(log))
+		sim.learning_at[node] = sim.now;
 	if (sim.nodes[node].r->hello_done && sim.nodes[node].r->safe)
 		sim.silent_since[node] = 0;
 	if (log->halted)

@@ -274,6 +274,7 @@ struct sim {
 	uint64_t landed_generation[SIM_VMS];
 	bool vm_acked[SIM_VMS], vm_gone[SIM_VMS];
 	uint64_t excused_until[SIM_NODES + 1]; /* a node that was stopped as a whole, or without clusterd */
+	uint64_t learning_at[SIM_NODES + 1]; /* clusterd did not know the cluster's log then, nor what to end */
 	uint64_t blamed_at[SIM_NODES + 1];   /* when something last happened that deserves fencing */
 	uint64_t silent_since[SIM_NODES + 1]; /* its clusterd does not speak since, 0: it does */
 	uint64_t key[SIM_NODES + 1];	  /* of the incarnation that works there, ... */
