@@ -173,6 +173,9 @@ static void node_admit(struct core_state *st, struct core_node *n)
 	n->fence_tries = 0;
 	n->retry_ms = 0;
 	n->hold_until_ms = 0;
+	/* Asked of the boot before, and done by its end: now it would tear down what is being joined. */
+	if (!CORE_MUTANT(54))
+		core_effect_drop(st, core_effect_find(st, CORE_FX_NODE_RESET, n->id, CORE_NONE, CORE_NONE));
 	core_node_set(st, n, CORE_NODE_JOINING, CORE_WHY_HELLO_NEW_BOOT, 0, n->incarnation, 0);
 }
 

@@ -21,6 +21,7 @@ struct run {
 	struct core_plan *plan;
 	struct core_answer answer;
 	uint64_t t_ms, tick_at_ms;
+	uint64_t clock_ms; /* hour of the day when it is asked: VMs go home by it */
 };
 
 static void apply(struct run *run, const struct core_command *cmd)
@@ -39,7 +40,7 @@ static struct core_command *fresh(struct run *run, uint8_t kind)
 {
 	memset(run->cmd, 0, offsetof(struct core_command, report));
 	run->cmd->kind = kind;
-	run->cmd->wall_ms = run->st->wall_ms;
+	run->cmd->wall_ms = run->clock_ms + run->t_ms;
 	return run->cmd;
 }
 
@@ -337,7 +338,8 @@ static void fail(struct run *run, const struct core_plan_ask *ask)
 void core_plan_run(struct core_state *copy, struct core_command scratch[2],
 		   const struct core_plan_ask *ask, struct core_plan *ret_plan)
 {
-	struct run run = { .st = copy, .cmd = &scratch[0], .scratch = &scratch[1], .plan = ret_plan };
+	struct run run = { .st = copy, .cmd = &scratch[0], .scratch = &scratch[1], .plan = ret_plan,
+			   .clock_ms = copy->clock_ms };
 	uint8_t from = ask->fail;
 	uint64_t job;
 
@@ -357,7 +359,9 @@ void core_plan_run(struct core_state *copy, struct core_command scratch[2],
 
 		if (ask->cmd->kind == CORE_CMD_NODE_PAUSE && ask->cmd->drain && n)
 			from = n->id;
-		apply(&run, ask->cmd);
+		*run.cmd = *ask->cmd;
+		run.cmd->wall_ms = run.clock_ms;
+		apply(&run, run.cmd);
 		if (run.answer.err) {
 			ret_plan->err = run.answer.err;
 			core_str_copy(ret_plan->text, sizeof(ret_plan->text), run.answer.text);

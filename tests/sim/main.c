@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * simulator [--seeds N] [--first N] [--seed S] [--trace] [--nodes N] [--fault-ms MS] [--jobs N]
- *           [--print] [--shrink FILE] [--scenario FILE...] [--plans] [--mutants] [--mutant N]
+ *           [--print] [--shrink FILE] [--scenario FILE...] [--mutants] [--mutant N]
  *
  * Runs N seeds, on --jobs processes, and prints the rate; ends with 1 at the first violation, naming the seed,
  * which replays it.  --print shows a seed's plan, --shrink writes a shorter one that fails
@@ -16,13 +16,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define FAILED_MAX 8u /* so many are shown of each process, then it stops */
 #define TWIN_EVERY 64u
 
 struct tally {
 	uint64_t seeds, entries, steps;
 	double simulated, longest;
 	uint64_t short_runs; /* less than 60 simulated seconds */
-	uint64_t failed;     /* seed, or 0 */
+	uint64_t failed;     /* seeds */
 };
 
 /* Clocks that people set decide nothing: the same run without their steps decides alike, to the letter. */
@@ -46,12 +47,12 @@ static void seeds_of(struct tally *t, uint64_t first, uint64_t end, unsigned eve
 {
 	uint64_t seed;
 
-	for (seed = first; seed < end && !t->failed; seed += every) {
+	for (seed = first; seed < end && t->failed < FAILED_MAX; seed += every) {
 		if (!sim_run_seed(seed) || (seed % TWIN_EVERY == 0 && !twin(seed))) {
 			printf("seed %llu: %s\n  replay: simulator --seed %llu --trace\n",
 			       (unsigned long long)seed, sim.why, (unsigned long long)seed);
 			fflush(stdout);
-			t->failed = seed;
+			t->failed++;
 		}
 		t->seeds++;
 		t->simulated += (double)sim.now / 1000;
@@ -96,19 +97,18 @@ static int seeds_run(uint64_t first, uint64_t count, unsigned jobs)
 		all.short_runs += one.short_runs;
 		if (one.longest > all.longest)
 			all.longest = one.longest;
-		all.failed = one.failed ? one.failed : all.failed;
+		all.failed += one.failed;
 	}
 	while (jobs > 1 && wait(NULL) > 0)
 		;
-	if (all.failed)
-		return 1;
 	spent = sim_clock_s() - start;
-	printf("%llu seeds, 0 violations, %.0f s: %.0f seeds/s on %u processes; each %.0f simulated seconds"
+	printf("%llu seeds, %llu violations, %.0f s: %.0f seeds/s on %u processes; each %.0f simulated seconds"
 	       " (%llu below 60, longest %.0f), %.0f x real time; %llu faults and commands, %.0f entries/s\n",
-	       (unsigned long long)all.seeds, spent, (double)all.seeds / spent, jobs,
+	       (unsigned long long)all.seeds, (unsigned long long)all.failed, spent,
+	       (double)all.seeds / spent, jobs,
 	       all.simulated / (double)all.seeds, (unsigned long long)all.short_runs, all.longest,
 	       all.simulated / spent, (unsigned long long)all.steps, (double)all.entries / spent);
-	return 0;
+	return all.failed ? 1 : 0;
 }
 
 static int usage(void)
@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 		{ "nodes", required_argument, NULL, 'N' },    { "fault-ms", required_argument, NULL, 'f' },
 		{ "jobs", required_argument, NULL, 'j' },     { "print", no_argument, NULL, 'p' },
 		{ "shrink", required_argument, NULL, 'S' },   { "scenario", no_argument, NULL, 'c' },
-		{ "plans", no_argument, NULL, 'P' },	      { "mutants", no_argument, NULL, 'M' },	      { "mutant", required_argument, NULL, 'm' },
+		{ "mutants", no_argument, NULL, 'M' },	      { "mutant", required_argument, NULL, 'm' },
 		{ NULL, 0, NULL, 0 },
 	};
 	uint64_t seeds = 2000, first = 1;
@@ -174,9 +174,6 @@ int main(int argc, char **argv)
 			break;
 		case 'c':
 			scenario = true;
-			break;
-		case 'P':
-			sim.opt.plans = true;
 			break;
 		case 'M':
 			mutants = true;

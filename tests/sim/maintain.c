@@ -156,7 +156,7 @@ static bool plan_begin(void)
 	struct core_plan_ask ask = { .cmd = &m.cmd, .detect_ms = 1500 };
 	uint8_t node = (uint8_t)(1 + sim_below(sim.count));
 
-	if (!sim.opt.plans || !sim_chance(25) || sim.volume_count > 1 || sim.count < 3 || !vms_calm(st) || st->tick_ms == CORE_TICK_MS)
+	if (!sim_chance(25) || sim.volume_count > 1 || sim.count < 3 || !vms_calm(st) || st->tick_ms == CORE_TICK_MS)
 		return false;
 	memset(&m.cmd, 0, sizeof(m.cmd));
 	switch (sim_below(3)) {

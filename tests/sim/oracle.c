@@ -316,6 +316,10 @@ bool sim_oracle_converged(bool say, bool all)
 			WAITS("volume %s is %s: %s", st->volumes[i].name,
 			      core_volume_state_name(st->volumes[i].state),
 			      cause_text(&st->volumes[i].cause));
+	for (i = 0; i < SIM_VOLUMES; i++)
+		for (id = 1; sim.formatted[i] && id <= sim.count; id++)
+			if (!sim.nodes[id].attached[i])
+				WAITS("node %u is up without volume %u", id, i);
 	for (i = 0; i < st->vm_count; i++) {
 		const struct core_vm *vm = &st->vms[i];
 		int index;

@@ -214,7 +214,6 @@ struct sim_command {
 
 struct sim_options {
 	bool trace;
-	bool plans; /* I14: compares plans with what happens */
 	uint32_t fault_ms; /* how long faults happen */
 	uint32_t nodes;	   /* 0: by seed */
 };
