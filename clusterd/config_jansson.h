@@ -50,5 +50,7 @@ void cd_config_problem(struct cd_config *config, const char *path, const char *f
 	__attribute__((format(printf, 3, 4)));
 /* The whole configuration, sorted: the same state gives the same document. */
 json_t *cd_config_write(const struct core_state *st);
+/* A VM's nets as they are in the document and in `vm show`: [{switch, mac}]. */
+json_t *cd_config_nets(const struct core_vm_config *config);
 
 #endif

@@ -33,17 +33,17 @@ static json_t *disks_json(const struct core_state *st, const struct core_vm_conf
 	return list;
 }
 
-static json_t *nets_json(const struct core_vm_config *c)
+json_t *cd_config_nets(const struct core_vm_config *config)
 {
 	json_t *list = json_array();
 
-	for (uint8_t i = 0; i < c->net_count; i++) {
-		const uint8_t *m = c->nets[i].mac;
+	for (uint8_t i = 0; i < config->net_count; i++) {
+		const uint8_t *m = config->nets[i].mac;
 		char mac[20];
 
 		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
 			 m[4], m[5]);
-		json_array_append_new(list, json_pack("{s:s s:s}", "switch", c->nets[i].network, "mac",
+		json_array_append_new(list, json_pack("{s:s s:s}", "switch", config->nets[i].network, "mac",
 						      mac));
 	}
 	return list;
@@ -56,7 +56,7 @@ static json_t *vm_json(const struct core_state *st, const struct core_vm *vm)
 	return json_pack("{s:s s:o s:I s:i s:s s:s s:s s:o s:o s:o}", "name", c->name, "uuid",
 			 uuid_json(c->uuid), "memory_mib", (json_int_t)c->memory_mib, "cpus", c->cpus,
 			 "kernel", c->kernel, "initrd", c->initrd, "append", c->append, "disks",
-			 disks_json(st, c), "nets", nets_json(c), "policy",
+			 disks_json(st, c), "nets", cd_config_nets(c), "policy",
 			 cd_policy_json(st, &vm->policy));
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clusterd/config_jansson.h"
 #include "clusterd/core/place.h"
 #include "clusterd/policy_jansson.h"
 
@@ -125,22 +126,6 @@ static json_t *vm_disks(const struct core_state *st, const struct core_vm_config
 	return list;
 }
 
-static json_t *vm_nets(const struct core_vm_config *config)
-{
-	json_t *list = json_array();
-
-	for (uint8_t i = 0; i < config->net_count; i++) {
-		const uint8_t *m = config->nets[i].mac;
-		char mac[20];
-
-		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
-			 m[4], m[5]);
-		json_array_append_new(list, json_pack("{s:s s:s}", "switch",
-						      config->nets[i].network, "mac", mac));
-	}
-	return list;
-}
-
 json_t *cd_view_vm(struct cd *cd, uint16_t index)
 {
 	const struct core_state *st = cd_state(cd);
@@ -163,7 +148,7 @@ json_t *cd_view_vm(struct cd *cd, uint16_t index)
 			 text_or_null(node_name(st, vm->home)), "generation",
 			 (json_int_t)vm->generation, "memory_mib", (json_int_t)c->memory_mib, "cpus",
 			 c->cpus, "kernel", c->kernel, "initrd", c->initrd, "append", c->append,
-			 "disks", vm_disks(st, c), "nets", vm_nets(c), "reason",
+			 "disks", vm_disks(st, c), "nets", cd_config_nets(c), "reason",
 			 cause_text(st, &vm->cause), "saved",
 			 vm->saved, "migration", migration, "since_ms",
 			 (json_int_t)(st->now_ms - vm->since_ms), "failures", (int)vm->failures,

@@ -12,12 +12,7 @@
 
 #include "clusterd/core/internal.h"
 
-#define REFUSE(ans, code, ...)                                                                     \
-	do {                                                                                       \
-		(ans)->err = -(code);                                                              \
-		core_text_join((ans)->text, sizeof((ans)->text), __VA_ARGS__, NULL);               \
-		return;                                                                            \
-	} while (0)
+#define REFUSE CORE_REFUSE
 
 void core_batch_part(struct core_state *st, const struct core_command *cmd, struct core_answer *ans)
 {

@@ -153,9 +153,9 @@ enum core_reason core_place_volumes(const struct core_state *st, const struct co
 				    uint8_t *ret_node);
 
 /* restart.c */
-/* Counts a failure; true if that was one too many. */
 /* Failures are counted: time must go on. */
 bool core_restart_counts(const struct core_state *st, const struct core_vm *vm);
+/* Counts a failure; true if that was one too many. */
 bool core_restart_failed(struct core_state *st, struct core_vm *vm);
 bool core_restart_last(const struct core_state *st, const struct core_vm *vm); /* one more would be */
 /* It ended so, and its priority says that it is not started again. */
