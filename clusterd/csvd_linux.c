@@ -76,6 +76,24 @@ static bool answers(void)
 	return true;
 }
 
+uint64_t cd_csvd_instance(int timeout_ms)
+{
+	struct cl_ctl_client *client;
+	json_t *status = NULL;
+	char path[CD_PATH_MAX], *error = NULL;
+	uint64_t instance = 0;
+
+	socket_path(path);
+	if (cl_ctl_client_connect(path, &client) < 0)
+		return 0;
+	if (cl_ctl_client_call(client, "status", NULL, timeout_ms, &status, &error) == 0)
+		instance = (uint64_t)json_integer_value(json_object_get(status, "instance"));
+	json_decref(status);
+	free(error);
+	cl_ctl_client_free(client);
+	return instance;
+}
+
 static pid_t csvd_find(void)
 {
 	DIR *dir = opendir("/proc");

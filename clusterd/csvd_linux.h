@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct cd;
 
@@ -15,6 +16,9 @@ int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_re
 int cd_csvd_ensure(char *error, size_t cap_bytes);
 /* SIGKILLs every csvd of this node and waits for its end: 0 or -ETIMEDOUT. */
 int cd_csvd_kill(int timeout_ms);
+
+/* Number of the csvd that answers now, another for each that is started; 0: none does within timeout_ms. */
+uint64_t cd_csvd_instance(int timeout_ms);
 
 /* Loop thread: from now on there is to be one; started, watched, started again. */
 void cd_csvd_keep(struct cd *cd);

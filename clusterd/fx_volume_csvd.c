@@ -42,6 +42,8 @@ int cd_csvd_attach(struct cd_fx *fx, const char *device, char *error, size_t cap
 			  json_pack("{s:s s:s s:s s:s s:s}", "volume", fx->volume, "uuid", uuid,
 				    "lun", fx->lun, "device", device, "prkey", key),
 			  CALL_MS, &result, &text);
+	fx->result.values[0] =
+		(uint64_t)json_integer_value(json_object_get(result, "instance"));
 	json_decref(result);
 	if (rc < 0)
 		snprintf(error, cap_bytes, "csvd attach: %s", text ? text : strerror(-rc));

@@ -20,7 +20,8 @@
 #include "common/cl_lease.h"
 #include "common/cl_log.h"
 
-#define CALL_MS	 30000
+#define CALL_MS	    30000
+#define INSTANCE_MS 3000
 
 struct local_job {
 	struct cd_job job;
@@ -37,6 +38,7 @@ struct local_job {
 	size_t n_found;
 	uint32_t memory_mib;
 	uint16_t cpus;
+	uint64_t csvd;
 };
 
 static struct local_job *local_new(struct cd *cd, const struct replica_local *local,
@@ -166,6 +168,7 @@ static void list_run(struct cd_job *base)
 	}
 	job->memory_mib = mib > (long)CD_RESERVE_MIB ? (uint32_t)(mib - CD_RESERVE_MIB) : 0;
 	job->cpus = (uint16_t)sysconf(_SC_NPROCESSORS_ONLN);
+	job->csvd = cd_csvd_instance(INSTANCE_MS);
 }
 
 static void list_done(struct cd_job *base)
@@ -184,7 +187,8 @@ static void list_done(struct cd_job *base)
 		cd_monitor_add(cd, job->seen[i].name, job->seen[i].generation);
 	cl_info("%u VMs run here; %u MiB and %u cpus for VMs", job->n_seen, job->memory_mib,
 		job->cpus);
-	replica_hello(cd->replica, cd_now_ms(), job->seen, job->n_seen, job->memory_mib, job->cpus);
+	replica_hello(cd->replica, cd_now_ms(), job->seen, job->n_seen, job->memory_mib, job->cpus,
+		      job->csvd);
 	cd_drive_settle(cd);
 	local_free(base);
 }

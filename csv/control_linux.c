@@ -132,6 +132,7 @@ static int do_attach(struct request *r)
 		return -EINVAL;
 	}
 	a.prkey = strtoull(key, NULL, 16);
+	r->result = json_pack("{s:I}", "instance", (json_int_t)r->d->instance);
 	return csvd_attach(r->d, &a, r->error);
 }
 
@@ -304,8 +305,9 @@ static int do_status(struct request *r)
 	for (struct csv_vol *v = csvd_vol_next(r->d, NULL); v; v = csvd_vol_next(r->d, v))
 		json_array_append_new(list, vol_status(v));
 	pthread_mutex_lock(&r->d->lock);
-	r->result = json_pack("{s:i,s:s,s:I,s:o}", "node", (int)r->d->node, "name", r->d->name,
-			      "epoch", (json_int_t)r->d->epoch, "volumes", list);
+	r->result = json_pack("{s:i,s:s,s:I,s:I,s:o}", "node", (int)r->d->node, "name", r->d->name,
+			      "epoch", (json_int_t)r->d->epoch, "instance",
+			      (json_int_t)r->d->instance, "volumes", list);
 	pthread_mutex_unlock(&r->d->lock);
 	return 0;
 }

@@ -209,6 +209,7 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		code_u16(c, &cmd->cpus);
 		code_u8(c, &cmd->level);
 		code_u64(c, &cmd->seen_seq);
+		code_u64(c, &cmd->csvd);
 		code_report(c, cmd);
 		break;
 	case CORE_CMD_VOTE:

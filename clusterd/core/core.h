@@ -140,6 +140,7 @@ struct core_node {
 	uint64_t pr_key_old;  /* of the one before, until every LUN is rid of it */
 	uint32_t memory_mib;  /* what VMs may use, as the node reported */
 	uint16_t cpus;
+	uint64_t csvd;	      /* instance of the csvd that its volumes are attached by; 0: not known */
 	uint64_t since_ms;    /* cluster time of the last change of state */
 	uint64_t hold_until_ms;	 /* FENCED: its VMs start elsewhere not before; SILENT: end of the hold */
 	uint64_t retry_ms;
@@ -269,6 +270,7 @@ struct core_vm {
 	bool restart;  /* its shutdown is for a drain: it boots elsewhere */
 	struct core_cause cause; /* of its state, or what it waits for */
 	uint8_t avoid; /* node where it failed last, or 0 */
+	uint8_t doubt; /* node that may not have it, though all else says so: it is asked until it answers; or 0 */
 	bool again;    /* CREATING: the outcome of the last try is not known */
 	bool adopt;    /* CREATING: disks that are there already are its own */
 	core_nodes copies; /* nodes where a process of this VM may exist.  No start while any is set */
@@ -300,7 +302,8 @@ enum core_effect_kind {
 				   FAILED: pr_key is unregistered again */
 	CORE_FX_VOL_JOIN,	/* volume: register pr_key on all paths (never in reaction to a loss: this
 				   incarnation was admitted), preempt-abort pr_key_old if listed,
-				   check the reservation, csvd attach */
+				   check the reservation, csvd attach.
+				   DONE: values[0] = instance of the csvd */
 	CORE_FX_VOL_OWN,	/* volume, term, members, flags FRESH: csvd own.  FAILED: not mounted */
 	CORE_FX_VOL_RELEASE,	/* volume, term: csvd release.  DONE also when it is not mounted here */
 	CORE_FX_VOL_GONE,	/* volume, peer: csvd member-gone */
@@ -536,6 +539,7 @@ struct core_command {
 	uint64_t generation;
 	uint64_t seen_seq;	/* HELLO: the state that the report was made against; TICK: the entry
 				   since when delta_ms was measured; void if a TICK came after it */
+	uint64_t csvd;		/* HELLO: instance of the node's csvd; 0: not known */
 	uint64_t wall_ms;	/* set by core_step() */
 	uint8_t uuid[CL_UUID_BYTES]; /* or boot id */
 	struct core_timing timing;

@@ -60,6 +60,8 @@ void core_node_members(struct core_state *st, core_nodes members, core_nodes ali
 void core_node_hello(struct core_state *st, const struct core_command *cmd);
 void core_node_key_lost(struct core_state *st, const struct core_command *cmd);
 void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd);
+/* Its csvd is this instance (0: not known); what an earlier one had attached is gone. */
+void core_node_csvd_is(struct core_state *st, struct core_node *n, uint64_t instance);
 void core_node_result(struct core_state *st, const struct core_effect *fx,
 		      const struct core_result *result);
 /* The present incarnation can neither write nor run: everything it held is free. */

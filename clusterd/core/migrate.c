@@ -465,8 +465,10 @@ void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, 
 		} else if (seen == CORE_SEEN_SAVED && m->phase == CORE_MIG_SAVE) {
 			mig_drop(st, vm, CORE_FX_VM_SAVE);
 			quick_saved(st, vm, 0);
+		} else if (seen == CORE_SEEN_RUNNING && m->phase == CORE_MIG_SAVE &&
+			   core_effect_find(st, CORE_FX_VM_SAVE, node, CORE_NONE, core_vm_index(st, vm))) {
+			break; /* it has not begun yet, and will say itself what came of it */
 		} else if (seen == CORE_SEEN_RUNNING) {
-			mig_drop(st, vm, CORE_FX_VM_SAVE);
 			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);
 		} else if (!core_effect_find(st, CORE_FX_VM_SAVE, node, CORE_NONE,
 					     core_vm_index(st, vm))) {

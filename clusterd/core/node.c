@@ -168,6 +168,7 @@ static void node_admit(struct core_state *st, struct core_node *n)
 	n->incarnation = st->next_incarnation++;
 	n->pr_key = core_pr_key(st, n->id, n->incarnation);
 	n->doomed = n->reset = n->over = false;
+	n->csvd = 0;
 	n->loose |= st->disarmed;
 	n->quarantine_until_ms = 0;
 	n->fence_tries = 0;
@@ -278,6 +279,7 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 		core_node_set(st, n, CORE_NODE_JOINING, CORE_WHY_HELLO_SAME_BOOT, 0,
 			      n->incarnation, 0);
 	}
+	core_node_csvd_is(st, n, cmd->csvd);
 	core_vm_reported(st, n->id, cmd);
 }
 
@@ -292,14 +294,11 @@ void core_node_key_lost(struct core_state *st, const struct core_command *cmd)
 	n->reset = true;
 }
 
-void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd)
+static void csvd_gone(struct core_state *st, struct core_node *n)
 {
-	struct core_node *n = &st->nodes[cmd->node];
 	uint16_t i;
 
-	/* Also of one that is silent or isolated: it says so before it says that it is back. */
-	if (n->state == CORE_NODE_UNUSED || n->doomed || n->incarnation != cmd->incarnation)
-		return;
+	n->csvd = 0;
 	core_trace_add(st, CORE_OBJECT_NODE, n->name, n->state, n->state, CORE_WHY_CSVD_LOST, n->id,
 		       0, 0);
 	for (i = 0; i < st->volume_count; i++) {
@@ -319,6 +318,26 @@ void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd)
 		v->retry_ms = 0;
 		core_volume_set(st, v, CORE_VOLUME_RELEASING, CORE_WHY_CSVD_LOST, n->id, 0, 0);
 	}
+}
+
+void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd)
+{
+	struct core_node *n = &st->nodes[cmd->node];
+
+	/* Also of one that is silent or isolated: it says so before it says that it is back. */
+	if (n->state == CORE_NODE_UNUSED || n->doomed || n->incarnation != cmd->incarnation)
+		return;
+	csvd_gone(st, n);
+}
+
+void core_node_csvd_is(struct core_state *st, struct core_node *n, uint64_t instance)
+{
+	if (!instance || instance == n->csvd)
+		return;
+	/* The one before died, and so did the clusterd that saw it, before it could say so. */
+	if (n->csvd && !CORE_MUTANT(55))
+		csvd_gone(st, n);
+	n->csvd = instance;
 }
 
 /* ---- fencing -------------------------------------------------------------------------------- */

@@ -269,7 +269,7 @@ static void drive_hello(struct replica *r)
 }
 
 void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *seen, uint16_t count,
-		   uint32_t memory_mib, uint16_t cpus)
+		   uint32_t memory_mib, uint16_t cpus, uint64_t csvd)
 {
 	struct core_command *cmd = fresh(r);
 	uint16_t i;
@@ -283,6 +283,7 @@ void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *s
 	memcpy(cmd->uuid, r->boot_id, sizeof(cmd->uuid));
 	cmd->memory_mib = memory_mib;
 	cmd->cpus = cpus;
+	cmd->csvd = csvd;
 	cmd->level = CORE_LEVEL;
 	cmd->seen_seq = r->hello_seq;
 	cmd->wall_ms = r->wall_ms;

@@ -176,10 +176,10 @@ void replica_timer(struct replica *r, uint64_t now_ms, uint64_t wall_ms);
 void replica_result(struct replica *r, uint64_t now_ms, const struct core_result *result);
 /*
  * Answer to REPLICA_LIST: what runs on this node (count <= CORE_REPORT_MAX), and
- * what it has for VMs.
+ * what it has for VMs; csvd: the instance that runs, 0 if it did not say.
  */
 void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *seen, uint16_t count,
-		   uint32_t memory_mib, uint16_t cpus);
+		   uint32_t memory_mib, uint16_t cpus, uint64_t csvd);
 /* A vmm of this node ended by itself. */
 void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
 		     enum core_exit exit);

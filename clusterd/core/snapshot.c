@@ -72,6 +72,7 @@ static void code_the_node(struct coder *c, struct core_node *n)
 	code_u64(c, &n->pr_key_old);
 	code_u32(c, &n->memory_mib);
 	code_u16(c, &n->cpus);
+	code_u64(c, &n->csvd);
 	code_u64(c, &n->since_ms);
 	code_u64(c, &n->hold_until_ms);
 	code_u64(c, &n->retry_ms);
@@ -150,6 +151,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_bool(c, &vm->restart);
 	code_cause(c, &vm->cause);
 	code_limit8(c, &vm->avoid, CL_NODES_MAX);
+	code_limit8(c, &vm->doubt, CL_NODES_MAX);
 	code_u16(c, &vm->copies);
 	code_u64(c, &vm->generation);
 	code_u64(c, &vm->generation_last);

@@ -187,6 +187,7 @@ static void start_reconcile(struct core_state *st, uint16_t index)
 	vm->node = node;
 	vm->prefer = 0;
 	vm->exited = false;
+	vm->doubt = 0;
 	vm->copies |= CORE_NODE_BIT(node);
 	fx->generation = vm->generation;
 	if (why != CORE_WHY_VM_PLACED_ASKED && vm->policy.failback != CORE_FAILBACK_NEVER &&
@@ -300,7 +301,7 @@ static void stop_result(struct core_state *st, struct core_vm *vm, const struct 
 		core_job_end(st, &vm->job, false,
 			     result->text[0] ? result->text : "the guest did not shut down: use --force");
 		vm_running(st, vm, CORE_WHY_VM_STOP_FAILED);
-		core_vm_query(st, vm, fx->node);
+		vm->doubt = fx->node;
 		break;
 	default:
 		core_vm_set(st, vm, CORE_VM_UNKNOWN, CORE_WHY_VM_STOP_FAILED, fx->node, 0, 0);
@@ -316,10 +317,8 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 
 	if (result->outcome != CL_DONE) {
 		vm->retry_ms = st->now_ms + st->timing.retry_ms;
-		/* Nobody else would ask whether what should run does. */
-		if (vm->state == CORE_VM_RUNNING && vm->node == fx->node &&
-		    core_node_ok(st, fx->node) && !CORE_MUTANT(30))
-			core_vm_query(st, vm, fx->node);
+		if (CORE_MUTANT(30))
+			vm->doubt = 0;
 		return;
 	}
 	if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK) {
@@ -333,9 +332,11 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 		if (vm->changed_seq <= fx->term)
 			core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_HOST_MISSING, true, 0);
 		else
-			core_vm_query(st, vm, fx->node);
+			vm->doubt = fx->node;
 		return;
 	}
+	if (vm->state == CORE_VM_RUNNING)
+		vm->doubt = 0;
 	if (vm->state != CORE_VM_UNKNOWN)
 		return;
 	switch (seen) {
@@ -479,10 +480,15 @@ void core_vm_reported(struct core_state *st, uint8_t node, const struct core_com
 		/* What has changed since the report was made, or is moving, is asked for once more. */
 		if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK ||
 		    (vm->state == CORE_VM_RUNNING && vm->changed_seq > hello->seen_seq)) {
-			if (!seen)
+			if (!seen) {
+				vm->doubt = node;
 				core_vm_query(st, vm, node);
+			}
 			continue;
 		}
+		/* What it was told of a start before it ended everything is still on its way to us. */
+		if (vm->state == CORE_VM_STARTING && vm->node == node && !seen)
+			vm->doubt = node;
 		if (vm->state != CORE_VM_RUNNING || vm->node != node)
 			continue;
 		if (!seen)
@@ -602,6 +608,10 @@ void core_vm_reconcile(struct core_state *st, uint16_t index)
 			break;
 		}
 		leftovers_kill(st, vm, CORE_NODE_BIT(vm->node));
+		if (vm->doubt != vm->node)
+			vm->doubt = 0; /* it has moved away since, or come back */
+		if (vm->doubt && core_node_ok(st, vm->node) && st->now_ms >= vm->retry_ms)
+			core_vm_query(st, vm, vm->node);
 		core_drain_forget(st, vm);
 		if (vm->home)
 			core_failback_reconcile(st, vm);

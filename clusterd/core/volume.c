@@ -112,6 +112,7 @@ static void join_result(struct core_state *st, struct core_volume *v, const stru
 	if (st->nodes[fx->node].incarnation != fx->incarnation)
 		return;
 	if (result->outcome == CL_DONE) {
+		core_node_csvd_is(st, &st->nodes[fx->node], result->values[0]);
 		v->attached |= bit;
 		v->registered |= bit;
 		v->maybe &= (core_nodes)~bit;

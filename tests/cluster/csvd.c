@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,6 +114,16 @@ static void do_file(struct cl_ctl_request req, const struct volume *v, const jso
 		cl_ctl_reply(server, req, NULL);
 }
 
+static json_int_t instance(void)
+{
+	static json_int_t number;
+
+	while (!number)
+		if (getrandom(&number, sizeof(number), 0) == sizeof(number))
+			number = number >> 1 & INT64_MAX;
+	return number;
+}
+
 static void do_status(struct cl_ctl_request req)
 {
 	json_t *list = json_array();
@@ -124,7 +135,7 @@ static void do_status(struct cl_ctl_request req)
 						"state", state_of(&volumes[i]), "reason", "", "since_ms",
 						(json_int_t)0, "role",
 						volumes[i].owned ? "owner" : "client"));
-	cl_ctl_reply(server, req, json_pack("{s:o}", "volumes", list));
+	cl_ctl_reply(server, req, json_pack("{s:I s:o}", "instance", instance(), "volumes", list));
 }
 
 static void handle(void *arg, struct cl_ctl_request req, const char *verb, const json_t *msg, uid_t uid,
@@ -150,7 +161,7 @@ static void handle(void *arg, struct cl_ctl_request req, const char *verb, const
 		v->attached = true;
 		v->down = false;
 		event_send(v, "attached");
-		cl_ctl_reply(server, req, NULL);
+		cl_ctl_reply(server, req, json_pack("{s:I}", "instance", instance()));
 	} else if (strcmp(verb, "own") == 0) {
 		do_own(req, v, term);
 	} else if (strcmp(verb, "owner") == 0) {

@@ -118,7 +118,7 @@ static void settle(core_nodes members)
 			replica_timer(replicas[i], now, now);
 			if (lists[i]) {
 				lists[i] = 0;
-				replica_hello(replicas[i], now, NULL, 0, 65536, 8);
+				replica_hello(replicas[i], now, NULL, 0, 65536, 8, 1);
 			}
 			while (n_effects[i]) {
 				struct core_result result = { .id = effects[i][--n_effects[i]].id,

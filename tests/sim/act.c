@@ -89,7 +89,7 @@ static void fault_node(const struct plan_step *step, uint8_t node)
 			(unsigned long long)n->daemon_stalled);
 		break;
 	case PLAN_CSVD:
-		if (n->daemon && sim_node_runs(node))
+		if (sim_node_runs(node))
 			sim_csvd_die(node);
 		break;
 	case PLAN_WALL:

@@ -204,25 +204,20 @@ void sim_disk_copy(uint8_t node)
 	sim.nodes[node].copy = store_dup(&sim.nodes[node].store);
 }
 
-/* What node id knows of the other's acknowledgements: its memory, or its store if it does not run. */
+/* What node id knows of the other's acknowledgements, and will after a crash of its own: what its last promise kept. */
 static bool knows_more(uint8_t id, uint8_t node, const struct log_mark *end)
 {
 	static struct log scratch;
 	const struct sim_node *n = &sim.nodes[id];
-	const struct log *log = &n->r->log;
 
-	if (!n->daemon) {
-		memset(&scratch, 0, offsetof(struct log, pending));
-		if (log_vouched_decode(&scratch, n->store.vouched ? n->store.vouched : "",
-				       n->store.vouched_len))
-			sim_fail("node %u: its table of what the nodes have is malformed", id);
-		log = &scratch;
-	}
-	return log_vouch_broken(log, node, end);
+	memset(&scratch, 0, offsetof(struct log, pending));
+	if (log_vouched_decode(&scratch, n->store.vouched ? n->store.vouched : "", n->store.vouched_len))
+		sim_fail("node %u: its table of what the nodes have is malformed", id);
+	return log_vouch_broken(&scratch, node, end);
 }
 
 /*
- * The promise: an old disk is recognised by each member that took part since.  So it is put back here only
+ * The promise: an old disk is recognised by each member that took part since, and made a promise after that.  So it is put back here only
  * when every other node is one of those; of one that nobody can know anything of nothing is promised.
  */
 bool sim_disk_old(uint8_t node)

@@ -14,6 +14,7 @@
 static uint8_t other_side(uint8_t node, const struct core_effect *fx)
 {
 	const struct core_state *st = &sim.nodes[node].r->st;
+	uint16_t i;
 
 	if (fx->peer)
 		return fx->peer;
@@ -22,7 +23,10 @@ static uint8_t other_side(uint8_t node, const struct core_effect *fx)
 
 		return m->source == node ? m->target : m->source;
 	}
-	return fx->volume != CORE_NONE ? st->volumes[fx->volume].owner : 0;
+	for (i = 0; i < st->volume_count && fx->volume != CORE_NONE; i++)
+		if (sim_volume_named(st->volumes[i].name) == fx->volume)
+			return st->volumes[i].owner;
+	return 0;
 }
 
 static void run_answer(uint8_t node, struct sim_run *run, enum cl_outcome outcome, uint16_t code,
@@ -62,6 +66,7 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 				n->runs[i].used = false;
 		for (i = 0; i < SIM_VMS; i++)
 			sim_process_end(node, i, true);
+		n->csvd++;
 		for (i = 0; i < SIM_VOLUMES; i++) {
 			n->attached[i] = n->mounted[i] = n->layouts[i] = false;
 			sim.mount_held[i][node] = false;
@@ -78,6 +83,15 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 	case CORE_FX_VOL_JOIN:
 		if (!sim.formatted[fx->volume])
 			sim_fail("node %u attaches volume %u, which is not formatted", node, fx->volume);
+		/*
+		 * A node's joins of a volume are one after the other (clusterd/effect.c: BY_VOLUME), and a REGISTER
+		 * whose time was up was aborted before its worker came back: none is left to land later, when
+		 * the key that it registers has been preempted.
+		 */
+		for (i = 0; i < SIM_RUNS; i++)
+			if (n->runs[i].used && n->runs[i].fx.kind == CORE_FX_VOL_JOIN &&
+			    n->runs[i].fx.volume == fx->volume && n->runs[i].fx.id < fx->id)
+				n->runs[i].used = false;
 		if (sim_lun_register(node, fx->volume, fx->pr_key, fx->pr_key_old))
 			return EIO;
 		n->attached[fx->volume] = true;
@@ -245,7 +259,10 @@ static void run_done(uint8_t node, struct sim_run *run)
 	if (run->fx.kind == CORE_FX_FENCE && run->code == 0)
 		sim_oracle_fenced(run->fx.volume, run->fx.peer);
 	run_answer(node, run, run->code ? CL_FAILED : CL_DONE, run->code,
-		   run->fx.kind == CORE_FX_VM_INCOMING ? 7410 : 1u << 30, 0);
+		   run->fx.kind == CORE_FX_VM_INCOMING ? 7410 :
+		   run->fx.kind == CORE_FX_VOL_JOIN    ? sim.nodes[node].csvd :
+							 1u << 30,
+		   0);
 }
 
 void sim_run_step(uint8_t node, uint32_t index)
@@ -407,6 +424,8 @@ void sim_effect_begin(uint8_t node, const struct core_effect *fx)
 		core_str_copy(run->name, sizeof(run->name), n->r->st.vms[fx->vm].config.name);
 	else if (fx->volume != CORE_NONE)
 		core_str_copy(run->name, sizeof(run->name), n->r->st.volumes[fx->volume].name);
+	if (fx->volume != CORE_NONE)
+		run->fx.volume = sim_volume_named(n->r->st.volumes[fx->volume].name);
 	if (sim_chance(sim.p_lost))
 		run->fate = (uint8_t)(SIM_FATE_LOST_DONE + sim_below(3));
 	else if (sim_chance(sim.p_fail))

@@ -18,6 +18,12 @@ int sim_vm_of(const char *name)
 	return name[1] - '0';
 }
 
+/* LUNs of the model have the numbers of the volumes' names: d0, d1. */
+uint16_t sim_volume_named(const char *name)
+{
+	return name[0] == 'd' && name[1] == '1' ? 1 : 0;
+}
+
 uint32_t sim_volume_of(uint32_t vm)
 {
 	return vm % sim.volume_count;
@@ -75,6 +81,7 @@ void sim_process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t generati
 		/* What is born on a node that was fenced already can harm nothing. */
 		if (sim_may_write(node, sim_volume_of(vm)))
 			sim.held[vm][node] = true;
+		sim.held_generation[vm][node] = generation;
 	}
 	if (state != SIM_VM_RUNNING && state != SIM_VM_SENDING)
 		sim_writes_end(node, vm, !n->power);
@@ -135,10 +142,14 @@ void sim_csvd_die(uint8_t node)
 	struct sim_node *n = &sim.nodes[node];
 	uint32_t volume;
 
+	SIM_SAY("node %u: csvd dies", node);
+	n->csvd++;
 	for (volume = 0; volume < SIM_VOLUMES; volume++) {
 		n->attached[volume] = n->mounted[volume] = n->layouts[volume] = false;
 		sim.mount_held[volume][node] = false;
 	}
+	if (!n->daemon)
+		return; /* the next clusterd starts another: nobody has seen it die */
 	replica_csvd_lost(n->r, sim_now(node));
 	sim_after(node);
 }
@@ -246,6 +257,7 @@ void sim_boot(uint8_t node)
 	SIM_SAY("node %u: boots", node);
 	n->power = n->corosync = true;
 	n->boots++;
+	n->csvd++;
 	n->booted_at = sim.now;
 	if (n->disk_change == PLAN_OLD_DISK ? sim_disk_old(node) :
 	    n->disk_change && sim_disk_damage(node, n->disk_byte))
@@ -316,7 +328,7 @@ void sim_list(uint8_t node)
 									CORE_SEEN_RUNNING;
 		count++;
 	}
-	replica_hello(n->r, sim_now(node), seen, count, 4096, 4);
+	replica_hello(n->r, sim_now(node), seen, count, 4096, 4, n->csvd);
 	sim_after(node);
 }
 

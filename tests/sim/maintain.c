@@ -44,9 +44,9 @@ void sim_keys_watch(uint8_t node)
 	if (sim.now - m.watch_ms[node] < 1000 && m.watch_ms[node] <= sim.now)
 		return;
 	m.watch_ms[node] = sim.now;
-	/* LUNs of the model are numbered as the core numbers volumes. */
-	for (uint16_t v = 0; v < n->r->st.volume_count && v < SIM_VOLUMES; v++) {
-		const struct core_volume *volume = &n->r->st.volumes[v];
+	for (uint16_t i = 0; i < n->r->st.volume_count; i++) {
+		const struct core_volume *volume = &n->r->st.volumes[i];
+		uint16_t v = sim_volume_named(volume->name);
 
 		if (volume->state == CORE_VOLUME_UNUSED || !(volume->registered & CORE_NODE_BIT(node)))
 			continue;
@@ -146,6 +146,16 @@ static bool vms_calm(const struct core_state *st)
 	return true;
 }
 
+/* All of a node's VMs can leave at once: the order in which migrations end, which nobody can foresee, decides nothing. */
+static bool leaves_at_once(const struct core_state *st, uint8_t node)
+{
+	unsigned count = 0;
+
+	for (uint16_t i = 0; i < st->vm_count; i++)
+		count += st->vms[i].state == CORE_VM_RUNNING && st->vms[i].node == node;
+	return count <= st->settings.migrations_out && count <= st->settings.migrations_in;
+}
+
 /*
  * All is well and still: an operator looks at a plan and then does it.  False: not in this seed.  With two volumes the
  * order in which they come back, which nobody can foresee, may decide where VMs start.
@@ -161,6 +171,8 @@ static bool plan_begin(void)
 	memset(&m.cmd, 0, sizeof(m.cmd));
 	switch (sim_below(3)) {
 	case 0:
+		if (!leaves_at_once(st, node))
+			return false;
 		m.cmd.kind = CORE_CMD_NODE_PAUSE;
 		m.cmd.drain = true;
 		core_str_copy(m.cmd.name, sizeof(m.cmd.name), st->nodes[node].name);

@@ -49,6 +49,7 @@ static const struct {
 	{ 52, "a disarmed cluster fences" },
 	{ 53, "a plan is made for other nodes than there are" },
 	{ 54, "a reset that the boot before was asked for is done in the next" },
+	{ 55, "a csvd that died together with its clusterd is taken for the one before" },
 	{ 36, "a failed take-over of a volume is not released before the next" },
 };
 

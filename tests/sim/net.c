@@ -82,6 +82,7 @@ void sim_net_disturb(void)
 			changed |= speaks(a);
 			continue;
 		}
+		changed |= ring->frozen && speaks(a); /* all of them stood still when another was to form */
 		for (b = 1; b <= sim.count; b++) {
 			bool together = ring->nodes & CORE_NODE_BIT(b);
 

@@ -166,6 +166,21 @@ static void commit_new(uint8_t node, const struct log *log, const struct log_mar
 			 have, all);
 }
 
+/* A node's own word to a majority that a VM's process has ended there. */
+static void commit_exit(const struct log_entry *entry)
+{
+	static struct core_command cmd;
+	int vm;
+
+	if (entry->kind != LOG_ENTRY_DATA || !entry->len_bytes || entry->bytes[0] != CORE_CMD_VM_EXIT ||
+	    core_command_decode(&cmd, entry->bytes, entry->len_bytes))
+		return;
+	vm = sim_vm_of(cmd.name);
+	if (vm >= 0 && !sim.nodes[cmd.node].vms[vm].state &&
+	    cmd.generation >= sim.held_generation[vm][cmd.node])
+		sim.held[vm][cmd.node] = false;
+}
+
 void sim_oracle_commit(uint8_t node)
 {
 	struct log *log = &sim.nodes[node].r->log;
@@ -197,6 +212,7 @@ void sim_oracle_commit(uint8_t node)
 		if (!entry)
 			continue; /* in a snapshot that it was given */
 		commit_new(node, log, &entry->mark);
+		commit_exit(entry);
 		sim_history_entry(entry);
 	}
 	if (mark->seq > sim.commit_max)
@@ -226,8 +242,10 @@ void sim_oracle_fence(uint8_t executor, const struct core_effect *fx)
 		sim_fail("I5: node %u fences node %u when all is well", executor, victim);
 	if (sim.blamed_at[victim] >= sim.begun_at[victim])
 		return;
-	if (silent && sim.now - silent + silent_ms / 100 + SIM_SKEW_MS >= silent_ms)
+	if (silent && sim.now - silent + silent_ms / 100 + SIM_SKEW_MS >= silent_ms) {
+		sim_oracle_blame(victim); /* it may be back before the fence has been tried for the last time */
 		return;
+	}
 	sim_fail("I5: node %u fences node %u, which nothing befell", executor, victim);
 }
 

@@ -96,8 +96,9 @@ void sim_policy_change(struct core_command *cmd)
 				   CORE_SET_RESTART_WAIT | CORE_SET_MAX_PAUSE);
 	cmd->policy.priority = (uint8_t)sim_below(4);
 	cmd->policy.failback = (uint8_t)sim_below(3);
-	cmd->policy.failback_from = (uint8_t)(sim_chance(50) ? 0 : 5); /* open, or never */
-	cmd->policy.failback_to = 12;
+	/* Open, or never: it is a quarter past 22 in all nodes, whatever day each takes it for. */
+	cmd->policy.failback_from = (uint8_t)(sim_chance(50) ? 20 : 5);
+	cmd->policy.failback_to = (uint8_t)(cmd->policy.failback_from == 20 ? 3 : 12);
 	cmd->policy.drain = rungs[sim_below(3)];
 	cmd->policy.restart_wait_s = (uint16_t)sim_below(40);
 	cmd->policy.max_pause_ms = sim_chance(50) ? 0 : 5000;

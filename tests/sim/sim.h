@@ -130,6 +130,7 @@ struct sim_node {
 	uint64_t daemon_stalled; /* clusterd paused (SIGSTOP) */
 	uint32_t instance;	 /* guards events of the clusterd process */
 	uint32_t boots;
+	uint64_t csvd; /* instance */
 	uint8_t boot_id[CL_UUID_BYTES];
 	bool isolated;
 	core_nodes deaf; /* those whose packets do not arrive here */
@@ -263,6 +264,7 @@ struct sim {
 	uint8_t expect_met[PLAN_EXPECT];
 	uint32_t expect_next;
 	bool held[SIM_VMS][SIM_NODES + 1]; /* node had it, and its end is not proven */
+	uint64_t held_generation[SIM_VMS][SIM_NODES + 1];
 	bool switched[SIM_VMS][SIM_NODES + 1]; /* what it held last was paused, everything sent */
 	bool mount_held[SIM_VOLUMES][SIM_NODES + 1];
 	bool barred[SIM_VOLUMES][SIM_NODES + 1]; /* by a fence, and not reset or booted since */
@@ -376,6 +378,7 @@ bool sim_node_runs(uint8_t node); /* powered and not stalled */
 bool sim_lease_holds(uint8_t node);
 int sim_vm_of(const char *name);
 uint32_t sim_volume_of(uint32_t vm);
+uint16_t sim_volume_named(const char *name);
 void sim_process_set(uint8_t node, uint32_t vm, uint8_t state, uint64_t generation);
 void sim_process_end(uint8_t node, uint32_t vm, bool seen);
 void sim_after(uint8_t node); /* after each call into a replica */

@@ -87,7 +87,8 @@ static void fault_make(struct plan *plan, struct plan_step *step, uint8_t act, u
 		step->value = (int32_t)below(1u << plan->nodes);
 		break;
 	case PLAN_WALL:
-		step->value = (int32_t)below(200000) - 100000;
+		/* Days, and up to a minute: the hour stays, by which VMs go home. */
+		step->value = ((int32_t)below(21) - 10) * 86400 + (int32_t)below(60);
 		break;
 	case PLAN_FSYNC:
 		step->for_ms = 200 + below(15000);
@@ -112,6 +113,8 @@ static void fault_make(struct plan *plan, struct plan_step *step, uint8_t act, u
 		step->when = PLAN_BEGIN;
 		if (chance(50))
 			step->arg = (uint8_t)(1 + below(CORE_FX_KINDS - 1));
+		else if (chance(40))
+			step->arg = CORE_FX_VM_QUERY; /* rarely asked, and nobody else would */
 		step->node = PLAN_WHERE;
 	}
 }
@@ -198,6 +201,15 @@ void plan_make(struct plan *plan, uint64_t seed, uint32_t nodes, uint32_t fault_
 			   chance(70) ? PLAN_OLD_DISK : PLAN_BAD_DISK, plan->steps[0].at_ms + below(20000));
 		plan->steps[1].when = PLAN_NOW;
 		plan->steps[1].node = plan->steps[0].node;
+	}
+	/* A split just when something is done and not yet known: its result comes to light with what changed since. */
+	if (chance(20)) {
+		struct plan_step *step = &plan->steps[plan->count++];
+
+		fault_make(plan, step, PLAN_SPLIT, 13000 + below(10000));
+		trigger_make(step);
+		step->when = PLAN_DONE;
+		step->arg = CORE_FX_VM_START;
 	}
 	p_fault[PLAN_COPY] = p_fault[PLAN_OLD_DISK] = p_fault[PLAN_BAD_DISK] = 0;
 	for (at = 8000 + below(8000); at < limit && plan->count < PLAN_STEPS / 2;
