@@ -107,6 +107,7 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 static bool vm_near(const struct core_state *st, const struct core_vm *vm)
 {
 	return vm->retry_ms > st->now_ms || vm->hold_until_ms > st->now_ms ||
+	       (vm->doubt && vm->doubt_ms > st->now_ms) ||
 	       (vm->avoid && vm->state == CORE_VM_RUNNING) ||
 	       (vm->state == CORE_VM_WAITING && vm->cause.reason == CORE_WHY_VM_WAIT_CLASS);
 }

@@ -271,6 +271,7 @@ struct core_vm {
 	struct core_cause cause; /* of its state, or what it waits for */
 	uint8_t avoid; /* node where it failed last, or 0 */
 	uint8_t doubt; /* node that may not have it, though all else says so: it is asked until it answers; or 0 */
+	uint64_t doubt_ms; /* not before then */
 	bool again;    /* CREATING: the outcome of the last try is not known */
 	bool adopt;    /* CREATING: disks that are there already are its own */
 	core_nodes copies; /* nodes where a process of this VM may exist.  No start while any is set */

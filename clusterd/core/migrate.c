@@ -67,6 +67,14 @@ static void copy_effect(struct core_state *st, struct core_vm *vm)
 		fx->pause_ms = vm->policy.max_pause_ms;
 }
 
+/* A new copy may exist at node from now on; the end of one from before, which is still on its way, says nothing of it. */
+static void copy_begins(struct core_state *st, struct core_vm *vm, uint8_t node)
+{
+	core_effect_drop(st, core_effect_find(st, CORE_FX_VM_FINISH, node, CORE_NONE,
+					      core_vm_index(st, vm)));
+	vm->copies |= CORE_NODE_BIT(node);
+}
+
 int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target, enum core_rung rung,
 		       bool drain)
 {
@@ -93,7 +101,7 @@ int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target
 	if (!mig_effect(st, vm, CORE_FX_VM_INCOMING, target, m->generation))
 		return -EAGAIN;
 	vm->generation_last++;
-	vm->copies |= CORE_NODE_BIT(target);
+	copy_begins(st, vm, target);
 	core_vm_set(st, vm, CORE_VM_LIVE, drain ? whys[rung] : CORE_WHY_MIG_ASKED, target, m->generation,
 		    rung == CORE_RUNG_PAUSE ? vm->policy.max_pause_ms : 0);
 	m->phase = CORE_MIG_INCOMING;
@@ -247,7 +255,7 @@ static void quick_restore(struct core_state *st, struct core_vm *vm)
 	vm->node = node;
 	m->target = node;
 	m->generation = vm->generation;
-	vm->copies |= CORE_NODE_BIT(node);
+	copy_begins(st, vm, node);
 	mig_phase(st, vm, CORE_MIG_RESTORE, CORE_WHY_MIG_COMMITTED, node, vm->generation);
 }
 

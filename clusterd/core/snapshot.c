@@ -152,6 +152,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_cause(c, &vm->cause);
 	code_limit8(c, &vm->avoid, CL_NODES_MAX);
 	code_limit8(c, &vm->doubt, CL_NODES_MAX);
+	code_u64(c, &vm->doubt_ms);
 	code_u16(c, &vm->copies);
 	code_u64(c, &vm->generation);
 	code_u64(c, &vm->generation_last);

@@ -316,7 +316,7 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 	uint8_t seen = (uint8_t)result->values[0];
 
 	if (result->outcome != CL_DONE) {
-		vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		vm->retry_ms = vm->doubt_ms = st->now_ms + st->timing.retry_ms;
 		if (CORE_MUTANT(30))
 			vm->doubt = 0;
 		return;
@@ -481,7 +481,7 @@ void core_vm_reported(struct core_state *st, uint8_t node, const struct core_com
 		if (vm->state == CORE_VM_LIVE || vm->state == CORE_VM_QUICK ||
 		    (vm->state == CORE_VM_RUNNING && vm->changed_seq > hello->seen_seq)) {
 			if (!seen) {
-				vm->doubt = node;
+				vm->doubt = node == vm->node ? node : vm->doubt;
 				core_vm_query(st, vm, node);
 			}
 			continue;
@@ -610,7 +610,7 @@ void core_vm_reconcile(struct core_state *st, uint16_t index)
 		leftovers_kill(st, vm, CORE_NODE_BIT(vm->node));
 		if (vm->doubt != vm->node)
 			vm->doubt = 0; /* it has moved away since, or come back */
-		if (vm->doubt && core_node_ok(st, vm->node) && st->now_ms >= vm->retry_ms)
+		if (vm->doubt && core_node_ok(st, vm->node) && st->now_ms >= vm->doubt_ms)
 			core_vm_query(st, vm, vm->node);
 		core_drain_forget(st, vm);
 		if (vm->home)

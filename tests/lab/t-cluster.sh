@@ -4,28 +4,8 @@
 # clusterd and clusterctl on three nodes: create, token, join, status; a clusterd that is killed or stopped; a lost quorum; and
 # a table of bad input, each line of which must give its exit code, one line of text, and change nothing.
 . "$(dirname "$0")/lib.sh"
-for program in clusterd/clusterd clusterd/ctl/clusterctl csvd vmm/vmm scsi3pr/scsi3pr; do
-	[ -x "$BUILD_DIR/$program" ] || skip "$BUILD_DIR/$program is not built"
-done
-for node in n1 n2 n3; do
-	on $node touch /run/lab/no-clusterd
-	on $node mkdir -p /usr/libexec/holdfast /var/lib/hftest
-	for program in csvd vmm/vmm clusterd/clusterd clusterd/ctl/clusterctl scsi3pr/scsi3pr; do
-		lab push $node "$BUILD_DIR/$program" "/run/t-new" || fail "push"
-		case $program in csvd | vmm/vmm) to=/usr/libexec/holdfast ;; *) to=/usr/sbin ;; esac
-		on $node sh -c "chmod 755 /run/t-new && mv /run/t-new $to/${program##*/}" || fail "mv"
-	done
-	on $node rm -f /run/lab/no-clusterd
-done
-ctl() {  # ctl NODE ARGS...
-	local node=$1
-	shift
-	on "$node" clusterctl "$@"
-}
-node_state() {  # as seen from $1, of node $2
-	ctl "$1" node list --json 2> /dev/null | jq -r --arg n "$2" '.nodes[] | select(.name == $n) | .state'
-}
-is_state() { [ "$(node_state "$1" "$2")" = "$3" ]; }
+# shellcheck source=cluster.sh
+. "$LAB_DIR/cluster.sh"
 # bad CODE WORD ARGS...: exits with CODE, WORD is in its one line of text
 bad() {
 	local code=$1 word=$2 text got
@@ -39,7 +19,8 @@ bad() {
 # What the cluster is made of, without what changes by itself.
 picture() { ctl n1 status --json | jq -S '{nodes: [.nodes[] | {name, state}], volumes: [.volumes[] | {name, state}], vms: [.vms[] | {name, state}]}'; }
 
-wait_for 120 "clusterd runs" on n1 sh -c 'clusterctl status | grep -q "not in a cluster"'
+deploy_build n1 n2 n3
+on n1 mkdir -p /var/lib/hftest
 say "not in a cluster"
 ctl n1 status > /dev/null 2>&1
 is 3 $? "status of a node in no cluster"
@@ -54,15 +35,15 @@ bad 1 "numeric IP" cluster join nowhere --token HF1-AAAA
 on n1 test ! -e /var/lib/holdfast/node.json || fail "a refused create left node.json behind"
 
 say "create and join"
-a1=$(on n1 hostname -I | tr ' ' '\n' | grep '^10\.77\.1\.')
+a1=$(cluster_address n1)
 ctl n1 cluster create lab --address "$a1" --token-ms 5000 || fail "create"
 bad 1 "already node n1" cluster create other
 token=$(ctl n1 cluster token --name n2) || fail "token"
-a3=$(on n3 hostname -I | tr ' ' '\n' | grep '^10\.77\.1\.')
+a3=$(cluster_address n3)
 text=$(ctl n3 cluster join "$a1" --token "$token" --address "$a3" 2>&1)
 is 1 $? "a token for n2 does not admit n3 ($text)"
 for node in n2 n3; do
-	address=$(on $node hostname -I | tr ' ' '\n' | grep '^10\.77\.1\.')
+	address=$(cluster_address $node)
 	if [ $node = n3 ]; then
 		token=$(ctl n1 cluster token)
 		text=$(ctl n3 cluster join "$a2" --token "$token" --address "$address" 2>&1)
@@ -161,7 +142,6 @@ bad 1 "exists already" volume add vol1 --lun "$lun"
 bad 1 "is volume vol1 already" volume add vol2 --lun "$lun"
 
 say "what is busy"
-owner() { ctl n1 volume list --json | jq -r '.volumes[0].owner'; }
 ctl n1 vm create busy --kernel /lab-boot/vmlinuz-guest --memory 128M --append console=ttyS0 --disk vol1/busy.img,size=1M || fail "vm create"
 bad 1 "one of this name already" vm create busy --kernel /lab-boot/vmlinuz-guest
 bad 1 "belongs to VM busy" vm create other --kernel /lab-boot/vmlinuz-guest --disk vol1/busy.img
@@ -173,7 +153,7 @@ before=$(picture)
 bad 1 "runs already" vm start busy
 bad 1 "stop it first" vm delete busy
 bad 1 "already" vm migrate busy --to n1
-bad 1 "owns it already" volume move vol1 "$(owner)"
+bad 1 "owns it already" volume move vol1 "$(owner_of vol1)"
 is "$before" "$(picture)" "nothing changed"
 # The console begins with what was shown before, and its end of input does not end it.
 console_says() { on "$1" timeout 5 clusterctl vm console busy < /dev/null 2> /dev/null | grep -q "Linux version"; }
@@ -193,10 +173,8 @@ say "a clusterd that is stopped: its VM freezes by itself, is started elsewhere,
 lab push n2 "$LAB_DIR/vmm/vmmctl" /run/vmmctl && on n2 chmod 755 /run/vmmctl || fail "push"
 ctl n1 vm create l --kernel /lab-boot/vmlinuz-guest --memory 128M --disk vol1/l.img,size=16M || fail "vm create"
 ctl n1 vm start l || fail "vm start"
-vm_node() { ctl "${1:-n1}" vm list --json | jq -r '.vms[] | select(.name == "l") | "\(.state) \(.node)"'; }
-vm_is() { [ "$(vm_node n1)" = "$1" ]; }
-vm_is "running n2" || ctl n1 vm migrate l --to n2 || fail "vm migrate"
-wait_for 240 "the VM runs on n2" vm_is "running n2"
+vm_is l "running n2" || ctl n1 vm migrate l --to n2 || fail "vm migrate"
+wait_for 240 "the VM runs on n2" vm_is l "running n2"
 S=/run/holdfast/vm/l/control.sock
 frozen() { on n2 /run/vmmctl $S status | jq -e .frozen > /dev/null; }
 frozen && fail "it has no lease"
@@ -204,8 +182,8 @@ pid=$(on n2 cat /run/holdfast/clusterd.pid)
 old=$(on n2 cat /run/holdfast/vm/l/vmm.pid)
 on n2 kill -STOP "$pid"
 wait_for 240 "the VM has frozen itself" frozen
-vm_is "running n2" || fail "it was started elsewhere before it froze: $(vm_node n1)"
-moved() { case "$(vm_node n1)" in "running n1" | "running n3") ;; *) return 1 ;; esac; }
+vm_is l "running n2" || fail "it was started elsewhere before it froze: $(vm_at l)"
+moved() { case "$(vm_at l)" in "running n1" | "running n3") ;; *) return 1 ;; esac; }
 wait_for 600 "it runs elsewhere" moved
 frozen || fail "the old copy is not frozen"
 on n2 kill -CONT "$pid"

@@ -49,6 +49,21 @@ static void run_answer(uint8_t node, struct sim_run *run, enum cl_outcome outcom
 		sim_hook(PLAN_ANSWER, run->fx.kind, node, other_side(node, &run->fx));
 }
 
+/*
+ * What a node is asked of a volume is done one after the other: by one worker (clusterd/effect.c: BY_VOLUME), which comes
+ * back from a REGISTER only when that was answered or aborted, and by csvd in the order in which it was told.  So nothing of
+ * before is left to happen later: no key is registered that has been preempted since, no mount let go that was taken since.
+ */
+static void runs_over(struct sim_node *n, const struct core_effect *fx)
+{
+	uint32_t i;
+
+	for (i = 0; i < SIM_RUNS; i++)
+		if (n->runs[i].used && n->runs[i].fx.volume == fx->volume && n->runs[i].fx.id < fx->id &&
+		    (n->runs[i].fx.kind == CORE_FX_VOL_JOIN || n->runs[i].fx.kind == CORE_FX_VOL_RELEASE))
+			n->runs[i].used = false;
+}
+
 /* The change in the world; 0, or the errno of a failure that changed nothing. */
 static uint16_t run_do(uint8_t node, struct sim_run *run)
 {
@@ -83,15 +98,7 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 	case CORE_FX_VOL_JOIN:
 		if (!sim.formatted[fx->volume])
 			sim_fail("node %u attaches volume %u, which is not formatted", node, fx->volume);
-		/*
-		 * A node's joins of a volume are one after the other (clusterd/effect.c: BY_VOLUME), and a REGISTER
-		 * whose time was up was aborted before its worker came back: none is left to land later, when
-		 * the key that it registers has been preempted.
-		 */
-		for (i = 0; i < SIM_RUNS; i++)
-			if (n->runs[i].used && n->runs[i].fx.kind == CORE_FX_VOL_JOIN &&
-			    n->runs[i].fx.volume == fx->volume && n->runs[i].fx.id < fx->id)
-				n->runs[i].used = false;
+		runs_over(n, fx);
 		if (sim_lun_register(node, fx->volume, fx->pr_key, fx->pr_key_old))
 			return EIO;
 		n->attached[fx->volume] = true;
@@ -102,6 +109,7 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 						  sim_may_write((uint8_t)i, fx->volume);
 		return 0;
 	case CORE_FX_VOL_OWN:
+		runs_over(n, fx);
 		if (sim.lun_term[fx->volume] > fx->term || n->released_term[fx->volume] >= fx->term)
 			return ESTALE; /* compare and write of the term record; let go already */
 		if (!n->attached[fx->volume] || !sim_may_write(node, fx->volume))

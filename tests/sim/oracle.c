@@ -334,10 +334,15 @@ bool sim_oracle_converged(bool say, bool all)
 			WAITS("volume %s is %s: %s", st->volumes[i].name,
 			      core_volume_state_name(st->volumes[i].state),
 			      cause_text(&st->volumes[i].cause));
-	for (i = 0; i < SIM_VOLUMES; i++)
-		for (id = 1; sim.formatted[i] && id <= sim.count; id++)
-			if (!sim.nodes[id].attached[i])
-				WAITS("node %u is up without volume %u", id, i);
+	for (i = 0; i < st->volume_count; i++)
+		for (id = 1; st->volumes[i].state == CORE_VOLUME_ACTIVE && id <= sim.count; id++)
+			if (!sim.nodes[id].attached[sim_volume_named(st->volumes[i].name)])
+				WAITS("node %u is up without volume %s", id, st->volumes[i].name);
+	for (i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].state == CORE_VOLUME_ACTIVE &&
+		    !sim.nodes[st->volumes[i].owner].mounted[sim_volume_named(st->volumes[i].name)])
+			WAITS("volume %s is not mounted at its owner, node %u", st->volumes[i].name,
+			      st->volumes[i].owner);
 	for (i = 0; i < st->vm_count; i++) {
 		const struct core_vm *vm = &st->vms[i];
 		int index;
@@ -348,6 +353,9 @@ bool sim_oracle_converged(bool say, bool all)
 		if (vm->state != (vm->run ? CORE_VM_RUNNING : CORE_VM_STOPPED))
 			WAITS("VM %s is %s: %s", vm->config.name, core_vm_state_name(vm->state),
 			      cause_text(&vm->cause));
+		if (vm->home && vm->home != vm->node && vm->policy.failback != CORE_FAILBACK_NEVER &&
+		    vm->retry_ms > st->now_ms)
+			WAITS("VM %s tries again soon to go home", vm->config.name);
 		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
 			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
 	}
