@@ -394,7 +394,7 @@ static void effects_issue(struct replica *r)
 			continue;
 		if (doomed && fx->kind != CORE_FX_NODE_RESET)
 			continue; /* this incarnation was given up: nothing more of it */
-		if (r->st.disarmed && fx->kind == CORE_FX_FENCE)
+		if (r->st.disarmed && fx->kind == CORE_FX_FENCE && !CORE_MUTANT(52))
 			continue; /* asked for before somebody disarmed the cluster: not now */
 		for (k = 0; k < r->issue_count && r->issues[k].id; k++)
 			;

@@ -156,7 +156,7 @@ def points_run(title, pool, jobs):
 def main():
     parser = argparse.ArgumentParser(description="crash points of the store")
     parser.add_argument("--at-least", type=int, default=200, help="fewer kills that took effect are a failure (200)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--jobs", type=int, default=4 * (os.cpu_count() or 2), help="at once; they wait for the disk most of the time")
     options = parser.parse_args()
     hits = bad = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
