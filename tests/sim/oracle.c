@@ -19,6 +19,8 @@
 
 #include <string.h>
 
+#include "clusterd/core/internal.h"
+#include "clusterd/core/place.h"
 #include "clusterd/log/internal.h"
 
 bool sim_executes(uint8_t node, uint32_t vm)
@@ -353,9 +355,12 @@ bool sim_oracle_converged(bool say, bool all)
 		if (vm->state != (vm->run ? CORE_VM_RUNNING : CORE_VM_STOPPED))
 			WAITS("VM %s is %s: %s", vm->config.name, core_vm_state_name(vm->state),
 			      cause_text(&vm->cause));
+		if (vm->copies & ~(vm->run ? CORE_NODE_BIT(vm->node) : 0))
+			WAITS("VM %s: something of it may be left elsewhere", vm->config.name);
 		if (vm->home && vm->home != vm->node && vm->policy.failback != CORE_FAILBACK_NEVER &&
-		    vm->retry_ms > st->now_ms)
-			WAITS("VM %s tries again soon to go home", vm->config.name);
+		    !core_failback_waits(st, vm) && vm->node != vm->policy.preferred[0] &&
+		    core_place_fits(st, vm, vm->home))
+			WAITS("VM %s goes home soon", vm->config.name);
 		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
 			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
 	}
