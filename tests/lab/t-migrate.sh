@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab-manual: seen to pass up to its last look at the disk, which was mended after; not yet twice whole in a row
+# lab-long: 5 minutes
 # lab: nodes=2 luns=1 seconds=900
 # One VM and the vmm alone, no cluster: it moves from n1 to n2 and back under load with one TCP connection kept open,
 # is saved and restored; and everything that must not work does not and leaves it running. MIG_NODES=1 plays both sides on n1.
