@@ -4,8 +4,8 @@
  * they are never of another format than the code.  A cluster of three is played by three replicas in this process; what they
  * tell each other, commit and store is what is written.
  *
- * fuzz-sources: clusterd/store_sqlite.c clusterd/post_linux.c clusterd/paths_linux.c clusterd/token.c clusterd/core/[a-z]*.c clusterd/log/[a-z]*.c common/cl_types.c common/cl_wire.c
- * fuzz-flags: -DHF_LIBEXECDIR="/x" -DHF_SBINDIR="/x" -lsqlite3 -lpthread
+ * fuzz-sources: clusterd/store_sqlite.c clusterd/post_linux.c clusterd/paths_linux.c clusterd/token.c clusterd/pki_gnutls.c clusterd/core/[a-z]*.c clusterd/log/[a-z]*.c common/cl_types.c common/cl_wire.c
+ * fuzz-flags: -DHF_LIBEXECDIR="/x" -DHF_SBINDIR="/x" -lsqlite3 -lpthread -lgnutls
  */
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clusterd/core/replica.h"
+#include "clusterd/pki_gnutls.h"
 #include "clusterd/store_sqlite.h"
 #include "clusterd/token.h"
 
@@ -258,10 +259,22 @@ static void texts_write(void)
 		"\"web\",\"force\":true}\n{\"do\":\"vm-delete\",\"name\":\"web\"}\n{\"do\":\"vm-show\",\"name\":\"web\"}",
 		"{\"do\":\"node-pause\",\"name\":\"n1\",\"drain\":true}\n{\"do\":\"node-resume\",\"name\":\"n1\",\"failback\":"
 		"true}\n{\"do\":\"job\",\"id\":3}",
+		"{\"do\":\"config-import\",\"plan\":true,\"config\":{\"format\":\"holdfast-config\",\"version\":1,\"cluster\":"
+		"{\"name\":\"fuzz\",\"settings\":{\"takeover-ms\":15000}},\"nodes\":[{\"name\":\"n1\",\"id\":1,\"address\":"
+		"\"\"}],\"volumes\":[],\"vms\":[{\"name\":\"web\",\"memory_mib\":64,\"cpus\":1,\"kernel\":\"/k\",\"initrd\":"
+		"\"/i\",\"append\":\"a\",\"disks\":[],\"nets\":[{\"switch\":\"br0\",\"mac\":\"52:54:00:00:00:01\"}],"
+		"\"policy\":{\"priority\":\"high\",\"preferred\":[\"n1\"],\"possible\":[],\"anti_affinity\":\"g\","
+		"\"anti_affinity_hard\":true,\"failover_limit\":null,\"failback\":\"22-05\",\"drain\":\"live\"}}]}}\n"
+		"{\"do\":\"config-export\"}",
+		"{\"do\":\"cluster-set\",\"sets\":{\"spare\":1,\"takeover-ms\":20000}}\n{\"do\":\"cluster-disarm\"}\n"
+		"{\"do\":\"cluster-arm\"}\n{\"do\":\"timing\"}\n{\"do\":\"node-fail\",\"name\":\"n1\",\"plan\":true}",
+		"{\"do\":\"vm-set\",\"name\":\"web\",\"policy\":{\"max_pause_ms\":5,\"restart_wait_s\":9,"
+		"\"failover_period_s\":60,\"failover_limit\":3,\"failback\":\"never\"}}",
 	};
 	static const char node[] =
 		"{\"id\":1,\"name\":\"n1\",\"address\":\"10.0.0.1\",\"cluster\":\"demo\",\"uuid\":"
 		"\"01020304-0506-0708-090a-0b0c0d0e0f10\",\"token_ms\":3000}";
+	char *key = NULL, *csr = NULL;
 	struct cd_token token = { .port = 7400, .cluster = "demo", .node = "n2" };
 	char text[CD_TOKEN_TEXT_MAX];
 
@@ -270,6 +283,10 @@ static void texts_write(void)
 	file_write("node_file_fuzz", node, sizeof(node) - 1);
 	if (cd_token_encode(&token, text) == 0)
 		file_write("token_fuzz", text, strlen(text));
+	if (cd_pki_key_create(&key) == 0 && cd_pki_csr_create(key, "n2", &csr) == 0)
+		file_write("csr_fuzz", csr, strlen(csr));
+	free(csr);
+	free(key);
 }
 
 static void store_write(struct cd_post *post, const char *path)
