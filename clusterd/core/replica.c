@@ -2,9 +2,9 @@
 /*
  * Log and core put together.
  *
- * Decides: when this node proposes what (its HELLO, results, ticks and
- * membership where it is the lowest member that speaks) and which effects it carries out.  What it does
- * about its own VMs is in local.c, who is heard in beat.c.  Everything that all nodes must agree on is in core_apply().
+ * Decides: when this node proposes what (its HELLO, results, ticks and membership where it is the lowest member
+ * that speaks).  The effects that it carries out are in issue.c, what it does about its own VMs in local.c, who is
+ * heard in beat.c.  Everything that all nodes must agree on is in core_apply().
  *
  * An effect is carried out only while the log is open here, after our HELLO
  * of this process is committed: a restarted or cut-off clusterd acts on nothing old.
@@ -152,7 +152,7 @@ static void on_log(void *arg, const struct log_out *lo)
 
 /* ---- proposing ------------------------------------------------------------------------------ */
 
-static uint64_t propose(struct replica *r, struct core_command *cmd, uint8_t voter_add)
+uint64_t replica_propose(struct replica *r, struct core_command *cmd, uint8_t voter_add)
 {
 	uint8_t bytes[LOG_ENTRY_MAX];
 	uint64_t cookie = r->next_cookie;
@@ -167,7 +167,7 @@ static uint64_t propose(struct replica *r, struct core_command *cmd, uint8_t vot
 }
 
 /* One command at a time, cleared but for its report. */
-static struct core_command *fresh(struct replica *r)
+struct core_command *replica_fresh(struct replica *r)
 {
 	memset(&r->scratch, 0, offsetof(struct core_command, report));
 	return &r->scratch;
@@ -192,11 +192,11 @@ static void drive_members(struct replica *r)
 
 	if (!lowest(r) || r->members_cookie || (r->st.members == r->present && r->st.alive == alive))
 		return;
-	cmd = fresh(r);
+	cmd = replica_fresh(r);
 	cmd->kind = CORE_CMD_MEMBERS;
 	cmd->members = r->present;
 	cmd->alive = alive;
-	r->members_cookie = propose(r, cmd, 0);
+	r->members_cookie = replica_propose(r, cmd, 0);
 }
 
 static void drive_votes(struct replica *r)
@@ -212,10 +212,10 @@ static void drive_votes(struct replica *r)
 		if (n->state == CORE_NODE_UNUSED || n->voter || !n->seen ||
 		    !(r->present & CORE_NODE_BIT(id)))
 			continue;
-		cmd = fresh(r);
+		cmd = replica_fresh(r);
 		cmd->kind = CORE_CMD_VOTE;
 		cmd->node = id;
-		r->vote_cookie = propose(r, cmd, id);
+		r->vote_cookie = replica_propose(r, cmd, id);
 		return;
 	}
 }
@@ -234,11 +234,11 @@ static void drive_ticks(struct replica *r)
 	}
 	if (!lowest(r) || r->tick_cookie || now_ms - r->tick_base_ms < r->st.tick_ms)
 		return;
-	cmd = fresh(r);
+	cmd = replica_fresh(r);
 	cmd->kind = CORE_CMD_TICK;
 	cmd->delta_ms = (uint32_t)(now_ms - r->tick_base_ms);
 	cmd->seen_seq = r->tick_base_seq;
-	r->tick_cookie = propose(r, cmd, 0);
+	r->tick_cookie = replica_propose(r, cmd, 0);
 }
 
 static void drive_hello(struct replica *r)
@@ -271,7 +271,7 @@ static void drive_hello(struct replica *r)
 void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *seen, uint16_t count,
 		   uint32_t memory_mib, uint16_t cpus, uint64_t csvd)
 {
-	struct core_command *cmd = fresh(r);
+	struct core_command *cmd = replica_fresh(r);
 	uint16_t i;
 	long len;
 
@@ -335,110 +335,6 @@ static void note_add(struct replica *r, struct core_command *cmd)
 	}
 	/* Full: the next HELLO's report tells it all. */
 	r->hello_done = r->hello_have = r->hello_asked = false;
-}
-
-/* ---- effects -------------------------------------------------------------------------------- */
-
-static struct replica_issue *issue_find(struct replica *r, uint64_t id)
-{
-	uint16_t i;
-
-	for (i = 0; i < r->issue_count; i++)
-		if (r->issues[i].id == id)
-			return &r->issues[i];
-	return NULL;
-}
-
-static const struct core_effect *effect_by_id(const struct core_state *st, uint64_t id)
-{
-	uint16_t i;
-
-	for (i = 0; i < st->effect_count; i++)
-		if (st->effects[i].kind && st->effects[i].id == id)
-			return &st->effects[i];
-	return NULL;
-}
-
-static void issues_forget(struct replica *r)
-{
-	uint16_t i;
-
-	for (i = 0; i < r->issue_count; i++) {
-		struct replica_issue *issue = &r->issues[i];
-
-		if (!issue->id || effect_by_id(&r->st, issue->id))
-			continue;
-		if (!issue->have_result) {
-			struct core_effect gone = { .id = issue->id };
-			struct replica_out out = { .kind = REPLICA_EFFECT_VOID, .effect = &gone };
-
-			replica_emit(r, &out);
-		}
-		issue->id = 0;
-		issue->cookie = 0;
-	}
-	while (r->issue_count && !r->issues[r->issue_count - 1].id)
-		r->issue_count--;
-}
-
-static void effects_issue(struct replica *r)
-{
-	bool doomed = r->st.nodes[r->self].doomed;
-	uint16_t i, k;
-
-	for (i = 0; i < r->st.effect_count; i++) {
-		const struct core_effect *fx = &r->st.effects[i];
-		struct replica_out out = { .kind = REPLICA_EFFECT, .effect = fx };
-
-		if (!fx->kind || fx->node != r->self || issue_find(r, fx->id))
-			continue;
-		if (doomed && fx->kind != CORE_FX_NODE_RESET)
-			continue; /* this incarnation was given up: nothing more of it */
-		if (r->st.disarmed && fx->kind == CORE_FX_FENCE && !CORE_MUTANT(52))
-			continue; /* asked for before somebody disarmed the cluster: not now */
-		for (k = 0; k < r->issue_count && r->issues[k].id; k++)
-			;
-		if (k == CORE_EFFECTS_MAX)
-			return;
-		if (k == r->issue_count)
-			r->issue_count++;
-		memset(&r->issues[k], 0, sizeof(r->issues[k]));
-		r->issues[k].id = fx->id;
-		replica_emit(r, &out);
-	}
-}
-
-static void results_propose(struct replica *r)
-{
-	uint16_t i;
-
-	for (i = 0; i < r->issue_count; i++) {
-		struct replica_issue *issue = &r->issues[i];
-		struct core_command *cmd;
-
-		if (!issue->id || !issue->have_result || issue->cookie)
-			continue;
-		cmd = fresh(r);
-		cmd->kind = CORE_CMD_RESULT;
-		cmd->result = issue->result;
-		issue->cookie = propose(r, cmd, 0);
-		if (!issue->cookie)
-			return;
-	}
-}
-
-void replica_result(struct replica *r, uint64_t now_ms, const struct core_result *result)
-{
-	struct replica_issue *issue = issue_find(r, result->id);
-
-	r->now_ms = now_ms;
-	if (!issue || issue->have_result)
-		return;
-	issue->have_result = true;
-	issue->result = *result;
-	issue->result.text[sizeof(issue->result.text) - 1] = '\0';
-	if (log_is_open(&r->log))
-		results_propose(r);
 }
 
 /* ---- this node alone ------------------------------------------------------------------------ */
@@ -542,7 +438,7 @@ static void drive(struct replica *r)
 	replica_local_rules(r);
 	if (!log_is_open(&r->log) || !r->safe)
 		return;
-	issues_forget(r);
+	replica_issues_forget(r);
 	drive_members(r);
 	drive_votes(r);
 	drive_ticks(r);
@@ -550,9 +446,9 @@ static void drive(struct replica *r)
 	drive_notes(r);
 	if (r->hello_done && (r->st.members & CORE_NODE_BIT(r->self))) {
 		volumes_tell(r);
-		effects_issue(r);
+		replica_effects_issue(r);
 	}
-	results_propose(r);
+	replica_results_propose(r);
 }
 
 /* ---- life and events ------------------------------------------------------------------------ */
@@ -671,7 +567,7 @@ void replica_timer(struct replica *r, uint64_t now_ms, uint64_t wall_ms)
 void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
 		     enum core_exit exit)
 {
-	struct core_command *cmd = fresh(r);
+	struct core_command *cmd = replica_fresh(r);
 
 	r->now_ms = now_ms;
 	cmd->kind = CORE_CMD_VM_EXIT;
@@ -687,7 +583,7 @@ void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint6
 
 void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume)
 {
-	struct core_command *cmd = fresh(r);
+	struct core_command *cmd = replica_fresh(r);
 
 	r->now_ms = now_ms;
 	replica_freeze(r, "this node's registration or the reservation is gone");
@@ -711,7 +607,7 @@ void replica_key_seen(struct replica *r, uint64_t now_ms, const char *volume, ui
 
 void replica_csvd_lost(struct replica *r, uint64_t now_ms)
 {
-	struct core_command *cmd = fresh(r);
+	struct core_command *cmd = replica_fresh(r);
 
 	r->now_ms = now_ms;
 	memset(r->told, 0, sizeof(r->told));

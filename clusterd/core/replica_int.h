@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by replica.c, local.c and beat.c: one replica's parts. */
+/* Shared by replica.c, issue.c, local.c and beat.c: one replica's parts. */
 #ifndef CLUSTERD_CORE_REPLICA_INT_H
 #define CLUSTERD_CORE_REPLICA_INT_H
 
@@ -10,8 +10,18 @@
 /* replica.c */
 void replica_emit(struct replica *r, const struct replica_out *out);
 void replica_emit_local(struct replica *r, const struct replica_local *local);
+/* One command at a time, cleared but for its report. */
+struct core_command *replica_fresh(struct replica *r);
+/* Its cookie; 0: not now. */
+uint64_t replica_propose(struct replica *r, struct core_command *cmd, uint8_t voter_add);
 /* What runs here changes now: it must be told anew before anything goes on. */
 void replica_hello_anew(struct replica *r);
+
+/* issue.c: effects of this node */
+/* What is no longer wanted is called off. */
+void replica_issues_forget(struct replica *r);
+void replica_effects_issue(struct replica *r);
+void replica_results_propose(struct replica *r);
 
 /* local.c: freeze, kill, thaw and lease of this node's VMs */
 /* Others may decide without this node. */

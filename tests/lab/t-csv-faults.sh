@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab-long: 10 minutes
+# lab-long: 3 minutes
 # lab: nodes=2 luns=1 fresh seconds=1500
 # csvd when things go wrong under load: readers that never pause while another node changes the file, the
 # storage network of a node that does not own the volume cut for a while and for long, and an owner that is let in no more.
