@@ -22,27 +22,11 @@ static void add(const struct core_command *cmd)
 static const struct core_command *vm(uint8_t kind, const char *name, const char *path,
 				     uint32_t memory_mib)
 {
-	struct core_command *cmd = flow_cmd(kind, "");
+	struct core_command *cmd = flow_vm_cmd(name, memory_mib);
 
-	strcpy(cmd->vm.name, name);
-	strcpy(cmd->vm.kernel, "/k");
-	cmd->vm.memory_mib = memory_mib;
-	cmd->vm.cpus = 1;
-	cmd->vm.disk_count = 1;
-	strcpy(cmd->volume_names[0], "data");
+	cmd->kind = kind;
 	strcpy(cmd->vm.disks[0].path, path);
-	cmd->vm.disks[0].size_bytes = 1 << 20;
 	cmd->adopt = kind == CORE_CMD_VM_CREATE;
-	return cmd;
-}
-
-static const struct core_command *setting(const char *name, uint32_t value)
-{
-	struct core_command *cmd = flow_cmd(CORE_CMD_CLUSTER_SET, "");
-
-	cmd->set_count = 1;
-	cmd->sets[0].setting = (uint8_t)core_setting_find(name);
-	cmd->sets[0].value = value;
 	return cmd;
 }
 
@@ -87,7 +71,7 @@ static void all_of_it(void)
 {
 	flow_cluster();
 	batch_len = 0;
-	add(setting("silent-ms", 30000));
+	add(flow_setting_cmd("silent-ms", 30000));
 	add(vm(CORE_CMD_VM_CREATE, "a", "a.img", 512));
 	add(vm(CORE_CMD_VM_CREATE, "b", "b.img", 512));
 	CU_ASSERT_EQUAL(run(7), 0);
@@ -106,7 +90,7 @@ static void nothing_of_it(void)
 
 		flow_cluster();
 		batch_len = 0;
-		add(setting("silent-ms", 30000));
+		add(flow_setting_cmd("silent-ms", 30000));
 		add(vm(CORE_CMD_VM_CREATE, "a", "a.img", 512));
 		switch (what) {
 		case 0: /* the name again */
@@ -121,7 +105,7 @@ static void nothing_of_it(void)
 			expected = -EBUSY;
 			break;
 		case 3: /* not safe */
-			add(setting("takeover-ms", 5000));
+			add(flow_setting_cmd("takeover-ms", 5000));
 			break;
 		case 4: /* it runs */
 			add(vm(CORE_CMD_VM_CHANGE, "web", "web.img", 2048));

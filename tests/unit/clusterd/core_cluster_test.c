@@ -176,13 +176,8 @@ static void disarmed_leaves_everything_alone(void)
 	/* It comes back as it was, its VM with it. */
 	flow_members(7, 7);
 	{
-		struct core_command *cmd = flow_cmd(CORE_CMD_HELLO, "");
+		struct core_command *cmd = flow_hello_cmd(host, host);
 
-		cmd->node = host;
-		cmd->uuid[0] = host;
-		cmd->memory_mib = 4096;
-		cmd->level = CORE_LEVEL;
-		cmd->seen_seq = st.applied_seq;
 		cmd->report_count = 1;
 		cmd->report[0].name_hash = core_name_hash("web");
 		cmd->report[0].generation = flow_web()->generation;

@@ -43,7 +43,8 @@ static inline void flow_members(core_nodes members, core_nodes alive)
 	flow_apply(cmd);
 }
 
-static inline void flow_hello(uint8_t node, uint8_t boot)
+/* A hello of a node that runs nothing; change it, then apply it. */
+static inline struct core_command *flow_hello_cmd(uint8_t node, uint8_t boot)
 {
 	struct core_command *cmd = flow_cmd(CORE_CMD_HELLO, "");
 
@@ -52,7 +53,12 @@ static inline void flow_hello(uint8_t node, uint8_t boot)
 	cmd->memory_mib = 4096;
 	cmd->level = CORE_LEVEL;
 	cmd->seen_seq = st.applied_seq;
-	flow_apply(cmd);
+	return cmd;
+}
+
+static inline void flow_hello(uint8_t node, uint8_t boot)
+{
+	flow_apply(flow_hello_cmd(node, boot));
 }
 
 static inline void flow_tick(uint32_t ms)
@@ -103,6 +109,22 @@ static inline void flow_settle(uint8_t but)
 	}
 }
 
+/* A command that makes a VM with a disk of its own; change it, then flow_create() it. */
+static inline struct core_command *flow_vm_cmd(const char *name, uint32_t memory_mib)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_VM_CREATE, "");
+
+	strcpy(cmd->vm.name, name);
+	strcpy(cmd->vm.kernel, "/k");
+	cmd->vm.memory_mib = memory_mib;
+	cmd->vm.cpus = 1;
+	cmd->vm.disk_count = 1;
+	strcpy(cmd->volume_names[0], "data");
+	strcpy(cmd->vm.disks[0].path, name);
+	cmd->vm.disks[0].size_bytes = 1 << 20;
+	return cmd;
+}
+
 /* Three nodes up, one volume "data", one VM "web" that runs. */
 static inline void flow_cluster(void)
 {
@@ -129,44 +151,26 @@ static inline void flow_cluster(void)
 	strcpy(cmd->lun, "naa.1");
 	flow_apply(cmd);
 	flow_settle(0);
-	cmd = flow_cmd(CORE_CMD_VM_CREATE, "");
-	strcpy(cmd->vm.name, "web");
-	strcpy(cmd->vm.kernel, "/k");
-	cmd->vm.memory_mib = 1024;
-	cmd->vm.cpus = 1;
-	cmd->vm.disk_count = 1;
-	strcpy(cmd->volume_names[0], "data");
+	cmd = flow_vm_cmd("web", 1024);
 	strcpy(cmd->vm.disks[0].path, "web.img");
-	cmd->vm.disks[0].size_bytes = 1 << 20;
 	flow_apply(cmd);
 	flow_settle(0);
 	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
 	flow_settle(0);
 }
 
-static inline int flow_setting(const char *name, uint32_t value)
+static inline struct core_command *flow_setting_cmd(const char *name, uint32_t value)
 {
 	struct core_command *cmd = flow_cmd(CORE_CMD_CLUSTER_SET, "");
 
 	cmd->set_count = 1;
 	cmd->sets[0] = (struct core_set){ .setting = (uint8_t)core_setting_find(name), .value = value };
-	return flow_apply(cmd);
+	return cmd;
 }
 
-/* A command that makes a VM with a disk of its own; change it, then flow_create() it. */
-static inline struct core_command *flow_vm_cmd(const char *name, uint32_t memory_mib)
+static inline int flow_setting(const char *name, uint32_t value)
 {
-	struct core_command *cmd = flow_cmd(CORE_CMD_VM_CREATE, "");
-
-	strcpy(cmd->vm.name, name);
-	strcpy(cmd->vm.kernel, "/k");
-	cmd->vm.memory_mib = memory_mib;
-	cmd->vm.cpus = 1;
-	cmd->vm.disk_count = 1;
-	strcpy(cmd->volume_names[0], "data");
-	strcpy(cmd->vm.disks[0].path, name);
-	cmd->vm.disks[0].size_bytes = 1 << 20;
-	return cmd;
+	return flow_apply(flow_setting_cmd(name, value));
 }
 
 static inline const struct core_vm *flow_vm(const char *name)

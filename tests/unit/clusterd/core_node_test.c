@@ -196,7 +196,49 @@ static void csvd_dies_on_a_silent_node(void)
 	CU_ASSERT_EQUAL(st.volumes[0].attached, 7);
 }
 
-UNIT_MAIN("core node", { "every record is rendered", every_record_is_rendered }, { "csvd dies on a silent node", csvd_dies_on_a_silent_node }, { "proof, hold, start", proof_then_hold_then_start },
+/* Both died, and nobody told: the csvd that runs now is another than the one that attached the volumes. */
+static void csvd_of_before_is_noticed(void)
+{
+	struct core_command *cmd;
+	uint8_t node;
+
+	flow_cluster();
+	node = st.volumes[0].owner == 3 ? 2 : 3;
+	CU_ASSERT_EQUAL(st.nodes[node].csvd, 7410);
+	flow_members(7 & ~CORE_NODE_BIT(node), 7);
+	flow_members(7, 7);
+	cmd = flow_hello_cmd(node, node);
+	cmd->csvd = 7410;
+	flow_apply(cmd);
+	CU_ASSERT_EQUAL(st.volumes[0].attached, 7);
+	flow_members(7 & ~CORE_NODE_BIT(node), 7);
+	flow_members(7, 7);
+	cmd = flow_hello_cmd(node, node);
+	cmd->csvd = 7411;
+	flow_apply(cmd);
+	CU_ASSERT_EQUAL(st.volumes[0].attached & CORE_NODE_BIT(node), 0);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VOL_JOIN, node));
+	flow_settle(0);
+	CU_ASSERT_EQUAL(st.volumes[0].attached, 7);
+	CU_ASSERT_EQUAL(st.nodes[node].state, CORE_NODE_UP);
+}
+
+/* It was told to reset, and lost its power first: its next boot has nothing to reset. */
+static void reset_ends_with_the_boot(void)
+{
+	lose_host();
+	flow_members(7, 7);
+	flow_hello(host, host);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_NODE_RESET, host));
+	flow_members(7 & ~CORE_NODE_BIT(host), 7 & ~CORE_NODE_BIT(host));
+	flow_members(7, 7);
+	flow_hello(host, 99);
+	CU_ASSERT_EQUAL(st.nodes[host].state, CORE_NODE_JOINING);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_NODE_RESET, host));
+}
+
+UNIT_MAIN("core node", { "csvd of before", csvd_of_before_is_noticed }, { "reset ends with the boot", reset_ends_with_the_boot },
+	  { "every record is rendered", every_record_is_rendered }, { "csvd dies on a silent node", csvd_dies_on_a_silent_node }, { "proof, hold, start", proof_then_hold_then_start },
 	  { "no proof, no takeover", no_proof }, { "own reboot is proof", own_reboot_is_proof },
 	  { "same boot must reset", same_boot_must_reset },
 	  { "silent clusterd", silent_clusterd_disturbs_nothing },

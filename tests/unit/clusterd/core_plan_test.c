@@ -36,32 +36,14 @@ static const struct core_plan_item *item(uint8_t object, uint16_t index)
 	return NULL;
 }
 
-static void vm_add(const char *name, uint32_t memory_mib)
-{
-	struct core_command *cmd = flow_cmd(CORE_CMD_VM_CREATE, "");
-
-	strcpy(cmd->vm.name, name);
-	strcpy(cmd->vm.kernel, "/k");
-	cmd->vm.memory_mib = memory_mib;
-	cmd->vm.cpus = 1;
-	cmd->vm.disk_count = 1;
-	strcpy(cmd->volume_names[0], "data");
-	strcpy(cmd->vm.disks[0].path, name);
-	cmd->vm.disks[0].size_bytes = 1 << 20;
-	flow_apply(cmd);
-	flow_settle(0);
-	flow_apply(flow_cmd(CORE_CMD_VM_START, name));
-	flow_settle(0);
-}
-
 static void vms_add(void)
 {
 	flow_cluster();
-	vm_add("a", 512);
-	vm_add("b", 1024);
-	vm_add("c", 512);
-	vm_add("d", 2048);
-	vm_add("e", 256);
+	flow_create(flow_vm_cmd("a", 512));
+	flow_create(flow_vm_cmd("b", 1024));
+	flow_create(flow_vm_cmd("c", 512));
+	flow_create(flow_vm_cmd("d", 2048));
+	flow_create(flow_vm_cmd("e", 256));
 }
 
 /* Everything succeeds; time passes while it is waited for. */
@@ -251,6 +233,35 @@ static void measured(void)
 	CU_ASSERT_EQUAL(plan.pace.samples[CORE_PACE_SAVE], 0);
 }
 
-UNIT_MAIN("core plan", { "drain", drain }, { "drain that is blocked", drain_blocked },
+/* What goes home at night is not on its way at noon. */
+static void hour_of_the_day(void)
+{
+	struct core_vm_policy policy = { .failback = CORE_FAILBACK_WINDOW, .failback_from = 0, .failback_to = 2 };
+	struct core_command *cmd;
+	uint8_t home;
+
+	flow_cluster();
+	home = flow_web()->node;
+	asked = *flow_cmd(CORE_CMD_NODE_PAUSE, st.nodes[home].name);
+	asked.drain = true;
+	flow_apply(&asked);
+	settle();
+	flow_vm_set("web", CORE_SET_FAILBACK, &policy);
+	cmd = flow_cmd(CORE_CMD_NODE_RESUME, st.nodes[home].name);
+	cmd->wall_ms = 12 * 3600000ull;
+	flow_apply(cmd);
+	CU_ASSERT_EQUAL(flow_web()->home, home);
+	CU_ASSERT_NOT_EQUAL_FATAL(flow_web()->node, home);
+	clock_to(12 * 3600000ull + 60000);
+	asked = *flow_cmd(CORE_CMD_NODE_PAUSE, st.nodes[6 - home - flow_web()->node].name);
+	plan_command(&asked);
+	CU_ASSERT_PTR_NULL(item(CORE_OBJECT_VM, 0));
+	clock_to(24 * 3600000ull + 60000);
+	plan_command(&asked);
+	CU_ASSERT_PTR_NOT_NULL(item(CORE_OBJECT_VM, 0));
+}
+
+UNIT_MAIN("core plan", { "hour of the day", hour_of_the_day },
+	  { "drain", drain }, { "drain that is blocked", drain_blocked },
 	  { "power failure", failure }, { "power failure without room", failure_without_room },
 	  { "move, delete, owner", others }, { "measured", measured })

@@ -149,7 +149,61 @@ static void snapshot(void)
 	CU_ASSERT_PTR_NULL(strchr(text, '%'));
 }
 
-UNIT_MAIN("core vm", { "unknown start", unknown_start_is_asked },
+/* It started, and was ended before that was told: whether it runs is asked until somebody answers. */
+static void late_start_is_doubted(void)
+{
+	uint8_t node;
+
+	flow_cluster();
+	flow_apply(flow_cmd(CORE_CMD_VM_STOP, "web"));
+	flow_settle(0);
+	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
+	node = flow_web()->node;
+	flow_members(7 & ~CORE_NODE_BIT(node), 7);
+	flow_members(7, 7);
+	flow_hello(node, node);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_STARTING);
+	flow_settle(CORE_FX_VM_START);
+	flow_answer(CORE_FX_VM_START, node, CL_DONE, 0);
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_QUERY, node));
+	flow_answer(CORE_FX_VM_QUERY, node, CL_UNKNOWN, ETIMEDOUT);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_QUERY, node));
+	flow_tick(st.timing.retry_ms);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_VM_QUERY, node));
+	flow_answer(CORE_FX_VM_QUERY, node, CL_DONE, 0);
+	flow_tick(st.timing.retry_ms);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_QUERY, node));
+}
+
+/* The source of the first move is slow to say that it has ended; by then it is the target of the next. */
+static void late_finish_hides_nothing(void)
+{
+	uint64_t finish;
+	uint8_t first, second;
+	struct core_command *cmd;
+
+	flow_cluster();
+	first = flow_web()->node;
+	flow_apply(flow_cmd(CORE_CMD_VM_MIGRATE, "web"));
+	flow_settle(CORE_FX_VM_FINISH);
+	second = flow_web()->node;
+	CU_ASSERT_NOT_EQUAL(first, second);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow_effect(CORE_FX_VM_FINISH, first));
+	finish = flow_effect(CORE_FX_VM_FINISH, first)->id;
+	cmd = flow_cmd(CORE_CMD_VM_MIGRATE, "web");
+	strcpy(cmd->target, st.nodes[first].name);
+	CU_ASSERT_EQUAL(flow_apply(cmd), 0);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_VM_FINISH, first));
+	cmd = flow_cmd(CORE_CMD_RESULT, "");
+	cmd->result.id = finish;
+	cmd->result.outcome = CL_DONE;
+	flow_apply(cmd);
+	CU_ASSERT_TRUE(flow_web()->copies & CORE_NODE_BIT(first));
+}
+
+UNIT_MAIN("core vm", { "late start", late_start_is_doubted }, { "late finish", late_finish_hides_nothing },
+	  { "unknown start", unknown_start_is_asked },
 	  { "failed stop", failed_stop_is_asked },
 	  { "abort while copying", abort_waits_for_the_copying }, { "live", live_commit },
 	  { "live aborted", live_abort },
