@@ -19,8 +19,6 @@
 
 #include <string.h>
 
-#include "clusterd/core/internal.h"
-#include "clusterd/core/place.h"
 #include "clusterd/log/internal.h"
 
 bool sim_executes(uint8_t node, uint32_t vm)
@@ -357,10 +355,6 @@ bool sim_oracle_converged(bool say, bool all)
 			      cause_text(&vm->cause));
 		if (vm->copies & ~(vm->run ? CORE_NODE_BIT(vm->node) : 0))
 			WAITS("VM %s: something of it may be left elsewhere", vm->config.name);
-		if (vm->home && vm->home != vm->node && vm->policy.failback != CORE_FAILBACK_NEVER &&
-		    !core_failback_waits(st, vm) && vm->node != vm->policy.preferred[0] &&
-		    core_place_fits(st, vm, vm->home))
-			WAITS("VM %s goes home soon", vm->config.name);
 		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
 			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
 	}
