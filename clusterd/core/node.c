@@ -479,12 +479,13 @@ static void fence_result(struct core_state *st, const struct core_effect *fx,
 		return;
 	}
 	/*
-	 * A key that was never confirmed need not be there.  One that was confirmed and is
+	 * A key that was never confirmed need not be there; but its registration may be on its way still, so it
+	 * is looked for as long as its VMs would be held (seed 381089).  One that was confirmed and is
 	 * missing may have been removed by a target that forgets, or by a preemption
 	 * whose abort is still under way.
 	 */
 	if (result->outcome == CL_FAILED && result->code == ENOKEY &&
-	    (!(v->registered & bit) || CORE_MUTANT(3))) {
+	    ((!(v->registered & bit) && st->now_ms - n->since_ms >= takeover_ms(st, n)) || CORE_MUTANT(3))) {
 		v->fenced |= bit;
 		return;
 	}
