@@ -33,8 +33,8 @@ refused() {  # refused WORD ARGS...: exit 1, WORD is in its line
 	case $text in *"$word"*) ;; *) fail "'$word' is not in: $text" ;; esac
 }
 planned() { jq -r '[.items[] | select(.object == "vm") | "\(.name)=\(.to)"] | sort | join(" ")' "$1"; }
-# Of the VMs that the plan in FILE names: where they are now.
-came() { jq -r --argjson now "$(ctl n1 vm list --json)" '[.items[] | select(.object == "vm") | .name as $n |
+# came FILE NODE: of the VMs that the plan in FILE names, where they are now, as NODE knows it
+came() { jq -r --argjson now "$(ctl "$2" vm list --json)" '[.items[] | select(.object == "vm") | .name as $n |
 	"\($n)=\($now.vms[] | select(.name == $n) | .node)"] | sort | join(" ")' "$1"; }
 
 say "a configuration file"
@@ -82,7 +82,7 @@ is "up up up" "$(ctl n1 node list --json | jq -r '[.nodes[].state] | join(" ")')
 say "a drain is what its plan said; failback"
 ctl n1 node pause n1 --drain --plan --json > "$W/plan.json" || fail "plan of a drain: $(cat "$W/plan.json")"
 ctl n1 node pause n1 --drain --timeout 900 || fail "drain"
-is "$(planned "$W/plan.json")" "$(came "$W/plan.json")" "the drain of n1 did what was planned"
+is "$(planned "$W/plan.json")" "$(came "$W/plan.json" n1)" "the drain of n1 did what was planned"
 is paused "$(node_state n2 n1)" "n1 is empty"
 case $(ctl n2 why node n1) in *"an operator paused it"*) ;; *) fail "why node n1: $(ctl n2 why node n1)" ;; esac
 ctl n1 node resume n1 --failback --timeout 900 || fail "resume"
@@ -95,8 +95,7 @@ gone() { case $(node_state n2 n1) in down | fenced) ;; *) return 1 ;; esac; }
 wait_for 300 "n1 is fenced" gone
 on_n2() { vm_at "$1" n2; }
 for name in a b c; do wait_for 300 "$name runs" eval "case \$(on_n2 $name) in 'running n1') false ;; running*) ;; *) false ;; esac"; done
-is "$(planned "$W/plan.json")" "$(jq -r --argjson now "$(ctl n2 vm list --json)" '[.items[] | select(.object == "vm") | .name as $n |
-	"\($n)=\($now.vms[] | select(.name == $n) | .node)"] | sort | join(" ")' "$W/plan.json")" "the loss of n1 did what was planned"
+is "$(planned "$W/plan.json")" "$(came "$W/plan.json" n2)" "the loss of n1 did what was planned"
 lab power-on n1 || fail "power-on"
 wait_for 300 "n1 is up again" is_state n2 n1 up
 wait_for 600 "a came home by itself" at a n1
@@ -104,7 +103,6 @@ wait_for 600 "a came home by itself" at a n1
 say "a VM that fails too often stays down, and says why"
 ctl n1 vm set a --failover-limit 1/1h --restart-wait 0s || fail "vm set"
 for try in 1 2; do
-	pid=$(on n1 cat /run/holdfast/vm/a/vmm.pid 2> /dev/null)
 	node=$(vm a node)
 	pid=$(on "$node" cat /run/holdfast/vm/a/vmm.pid) || fail "a has no process on $node"
 	generation=$(vm a generation)

@@ -334,15 +334,18 @@ bool sim_oracle_converged(bool say, bool all)
 			WAITS("volume %s is %s: %s", st->volumes[i].name,
 			      core_volume_state_name(st->volumes[i].state),
 			      cause_text(&st->volumes[i].cause));
-	for (i = 0; i < st->volume_count; i++)
-		for (id = 1; st->volumes[i].state == CORE_VOLUME_ACTIVE && id <= sim.count; id++)
-			if (!sim.nodes[id].attached[sim_volume_named(st->volumes[i].name)])
-				WAITS("node %u is up without volume %s", id, st->volumes[i].name);
-	for (i = 0; i < st->volume_count; i++)
-		if (st->volumes[i].state == CORE_VOLUME_ACTIVE &&
-		    !sim.nodes[st->volumes[i].owner].mounted[sim_volume_named(st->volumes[i].name)])
-			WAITS("volume %s is not mounted at its owner, node %u", st->volumes[i].name,
-			      st->volumes[i].owner);
+	for (i = 0; i < st->volume_count; i++) {
+		const struct core_volume *v = &st->volumes[i];
+		uint16_t lun = sim_volume_named(v->name);
+
+		if (v->state != CORE_VOLUME_ACTIVE)
+			continue;
+		for (id = 1; id <= sim.count; id++)
+			if (!sim.nodes[id].attached[lun])
+				WAITS("node %u is up without volume %s", id, v->name);
+		if (!sim.nodes[v->owner].mounted[lun])
+			WAITS("volume %s is not mounted at its owner, node %u", v->name, v->owner);
+	}
 	for (i = 0; i < st->vm_count; i++) {
 		const struct core_vm *vm = &st->vms[i];
 		int index;
