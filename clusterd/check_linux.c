@@ -13,13 +13,13 @@
 #include "clusterd/core/core.h"
 #include "common/cl_cleanup.h"
 
-#define SETUP_OFFSET	0x1f1
-#define BOOT_FLAG	0x1fe
-#define HEADER_MAGIC	0x202
-#define HEADER_VERSION	0x206
-#define XLOADFLAGS	0x236
-#define XLF_KERNEL_64	1u
-#define VERSION_MIN	0x020c /* xloadflags */
+#define SETUP_OFFSET   0x1f1
+#define BOOT_FLAG      0x1fe
+#define HEADER_MAGIC   0x202
+#define HEADER_VERSION 0x206
+#define XLOADFLAGS     0x236
+#define XLF_KERNEL_64  1u
+#define VERSION_MIN    0x020c /* xloadflags */
 
 int cd_check_file(const char *path, const char *what, char *error, size_t cap_bytes)
 {
@@ -74,8 +74,48 @@ int cd_check_bridge(const char *name, char *error, size_t cap_bytes)
 	snprintf(path, sizeof(path), "/sys/class/net/%.64s/bridge", name);
 	if (stat(path, &st) == 0)
 		return 0;
-	snprintf(error, cap_bytes, "switch %.64s: there is no bridge of that name on this node", name);
+	snprintf(error, cap_bytes, "switch %.64s: there is no bridge of that name on this node",
+		 name);
 	return -ENODEV;
+}
+
+int cd_check_uid(unsigned uid, const char *file, char *error, size_t cap_bytes)
+{
+	FILE *f = fopen(file, "re");
+	char line[256], user[64];
+	unsigned long long first, count;
+	int rc = 0, number = 0;
+
+	if (!f && errno == ENOENT)
+		return 0;
+	if (!f) {
+		rc = -errno;
+		snprintf(error, cap_bytes, "%s: %s", file, strerror(-rc));
+		return rc;
+	}
+	while (rc == 0 && fgets(line, sizeof(line), f)) {
+		number++;
+		if (line[0] == '#' || line[strspn(line, " \t\n")] == '\0')
+			continue;
+		if (sscanf(line, "%63[^:]:%llu:%llu", user, &first, &count) != 3) {
+			snprintf(error, cap_bytes,
+				 "%s line %d: not understood; allowed: user:first:count", file,
+				 number);
+			rc = -EBADMSG;
+		} else if (uid >= first && uid - first < count) {
+			snprintf(error, cap_bytes,
+				 "%s line %d: %llu ids from %llu are given to %s; the VM's user %u "
+				 "is among them",
+				 file, number, count, first, user, uid);
+			rc = -EADDRINUSE;
+		}
+	}
+	if (rc == 0 && ferror(f)) {
+		snprintf(error, cap_bytes, "%s: cannot be read", file);
+		rc = -EIO;
+	}
+	fclose(f);
+	return rc;
 }
 
 bool cd_check_path_valid(const char *path)

@@ -11,6 +11,11 @@ int cd_check_file(const char *path, const char *what, char *error, size_t cap_by
 /* A Linux bzImage with the 64-bit entry (Documentation/arch/x86/boot.rst). */
 int cd_check_kernel(const char *path, char *error, size_t cap_bytes);
 int cd_check_bridge(const char *name, char *error, size_t cap_bytes);
+/*
+ * No user of this node was given the number in file (/etc/subuid, /etc/subgid: lines "user:first:count"); a line that
+ * cannot be understood, or a file that cannot be read, is no permission.  A missing file gives nothing to anybody.
+ */
+int cd_check_uid(unsigned uid, const char *file, char *error, size_t cap_bytes);
 /* A relative path without "..", ".", empty parts or control bytes, not below .holdfast. */
 bool cd_check_path_valid(const char *path);
 

@@ -29,6 +29,7 @@
 #define AGAIN_MS   1000
 #define STATUS_MS  10000
 #define REFRESH_MS 30000
+#define OOM_SCORE  (-900) /* all VMs of the node hang on it */
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -134,13 +135,21 @@ static int csvd_start(char *error, size_t cap_bytes)
 {
 	char program[CD_PATH_MAX], log[CD_PATH_MAX];
 	const char *argv[] = { program, NULL };
+	CL_CLEANUP_CLOSE int log_fd = -1;
 	uint64_t end = cd_now_ms() + START_MS;
 	pid_t pid;
 	int rc;
 
 	cd_path_program(program, sizeof(program), "csvd");
 	cd_path(log, sizeof(log), CD_DIR_RUN, "csvd.log");
-	rc = cd_exec_spawn(argv, log, "csvd", &pid);
+	log_fd = cd_exec_log(log);
+	rc = log_fd < 0 ? log_fd :
+			  cd_exec_spawn(&(struct cd_exec){ .argv = argv,
+							   .log_fd = log_fd,
+							   .cgroup = "csvd",
+							   .oom_score_adj = OOM_SCORE,
+							   .pass_fd = -1 },
+					&pid);
 	if (rc < 0) {
 		snprintf(error, cap_bytes, "%s: %s", argv[0], strerror(-rc));
 		return rc;

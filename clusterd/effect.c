@@ -120,6 +120,7 @@ static void fx_copy(struct cd *cd, struct cd_fx *fx)
 	}
 	if (e->vm < CORE_VMS_MAX) {
 		fx->vm = st->vms[e->vm].config;
+		fx->priority = st->vms[e->vm].policy.priority;
 		fx->saving_ms = cd->saving_ms[e->vm];
 		for (uint8_t i = 0; i < fx->vm.disk_count; i++) {
 			if (fx->vm.disks[i].volume >= CORE_VOLUMES_MAX)

@@ -31,6 +31,7 @@ struct cd_fx {
 	uint64_t own_key; /* this node's present PR key */
 	/* VM */
 	struct core_vm_config vm;
+	uint8_t priority; /* enum core_priority */
 	char disk_volumes[CORE_DISKS_MAX][CL_NAME_MAX];
 	uint64_t saving_ms;	       /* CLOCK_MONOTONIC before which its save cannot have begun */
 	char save_volume[CL_NAME_MAX]; /* volume of the first disk on one, or "" */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,18 +43,28 @@ static void child_clean(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void fds_place(int in, int out, int err_fd)
+/* 0, 1, 2; then what is passed, then err_fd, which is closed by exec; -1: none of it. */
+static int fds_place(int in, int out, int pass_fd, int err_fd)
 {
+	int n = 3;
+
+	/* Out of the way of the numbers that are given out. */
+	in = fcntl(in, F_DUPFD, 16);
+	out = fcntl(out, F_DUPFD, 16);
+	pass_fd = pass_fd < 0 ? -1 : fcntl(pass_fd, F_DUPFD, 16);
+	err_fd = err_fd < 0 ? -1 : fcntl(err_fd, F_DUPFD, 16);
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(out, 2);
-	if (err_fd >= 0 && err_fd != 3) {
-		dup2(err_fd, 3);
-		err_fd = 3;
+	if (pass_fd >= 0)
+		dup2(pass_fd, n++);
+	if (err_fd >= 0) {
+		dup2(err_fd, n);
+		fcntl(n, F_SETFD, FD_CLOEXEC);
+		err_fd = n++;
 	}
-	if (err_fd >= 0)
-		fcntl(3, F_SETFD, FD_CLOEXEC);
-	syscall(SYS_close_range, err_fd >= 0 ? 4u : 3u, ~0u, 0u);
+	syscall(SYS_close_range, (unsigned)n, ~0u, 0u);
+	return err_fd;
 }
 
 static void output_drain(int fd, char *out, size_t cap_bytes, size_t *len)
@@ -110,7 +121,7 @@ int cd_exec_run(const char *const argv[], int timeout_ms, char *out, size_t cap_
 	if (pid == 0) {
 		setsid();
 		child_clean();
-		fds_place(null_fd, fds[1], -1);
+		(void)fds_place(null_fd, fds[1], -1, -1);
 		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
@@ -173,45 +184,83 @@ static void cgroup_place(const char *name, pid_t pid)
 		return;
 }
 
-static void spawn_child(const char *const argv[], int null_fd, int log_fd, int err_fd)
+/* What the one who waits for the start is told, by either process on the way. */
+struct word {
+	pid_t pid; /* of the program, or 0 */
+	int err;   /* why it did not start, or 0 */
+};
+
+static void word_send(int fd, pid_t pid, int err)
+{
+	const struct word w = { pid, err };
+
+	if (write(fd, &w, sizeof(w)) < 0)
+		_exit(126);
+}
+
+/* Best effort: where it cannot be set, another's memory is as good. */
+static void oom_score(int adj)
+{
+	char text[8], *p = text + sizeof(text);
+	int n = adj < 0 ? -adj : adj, fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	do
+		*--p = (char)('0' + n % 10);
+	while ((n /= 10) && p > text + 1);
+	if (adj < 0)
+		*--p = '-';
+	if (fd >= 0)
+		(void)!write(fd, p, (size_t)(text + sizeof(text) - p));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void spawn_child(const struct cd_exec *e, int null_fd, int err_fd)
 {
 	pid_t pid;
-	int err;
 
 	setsid();
+	if (e->own_pids && unshare(CLONE_NEWPID) < 0) {
+		word_send(err_fd, 0, errno);
+		_exit(126);
+	}
 	pid = fork();
 	if (pid != 0) {
-		if (pid < 0) {
-			err = -errno;
-			if (write(err_fd, &err, sizeof(err)) < 0)
-				_exit(126);
-		}
+		word_send(err_fd, pid < 0 ? 0 : pid, pid < 0 ? errno : 0);
 		_exit(0);
 	}
 	setsid();
 	child_clean();
-	fds_place(null_fd, log_fd, err_fd);
-	pid = getpid();
-	if (write(3, &pid, sizeof(pid)) < 0)
-		_exit(126);
-	execvp(argv[0], (char *const *)argv);
-	err = -errno;
-	if (write(3, &err, sizeof(err)) < 0)
-		_exit(126);
+	oom_score(e->oom_score_adj);
+	err_fd = fds_place(null_fd, e->log_fd, e->pass_fd, err_fd);
+	execvp(e->argv[0], (char *const *)e->argv);
+	word_send(err_fd, 0, errno);
 	_exit(127);
 }
 
-int cd_exec_spawn(const char *const argv[], const char *log_path, const char *cgroup,
-		  pid_t *ret_pid)
+int cd_exec_log(const char *path)
+{
+	CL_CLEANUP_CLOSE int fd =
+		open(path,
+		     O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+		     0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? cl_steal_fd(&fd) : -EPERM;
+}
+
+int cd_exec_spawn(const struct cd_exec *e, pid_t *ret_pid)
 {
 	CL_CLEANUP_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	CL_CLEANUP_CLOSE int log_fd =
-		open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	CL_CLEANUP_CLOSE int read_fd = -1;
-	int fds[2], first = 0, second = 0, status;
-	pid_t pid;
+	struct word w;
+	int fds[2], status, err = 0;
+	pid_t pid, started = 0;
+	ssize_t n;
 
-	if (null_fd < 0 || log_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
+	if (null_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	read_fd = fds[0];
 	pid = fork();
@@ -220,20 +269,24 @@ int cd_exec_spawn(const char *const argv[], const char *log_path, const char *cg
 		return -errno;
 	}
 	if (pid == 0)
-		spawn_child(argv, null_fd, log_fd, fds[1]);
+		spawn_child(e, null_fd, fds[1]);
 	close(fds[1]);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	/* First the pid, then nothing if exec succeeded, or a negative errno. */
-	if (read(read_fd, &first, sizeof(first)) != sizeof(first))
-		return -EIO;
-	if (first < 0)
-		return first;
-	if (read(read_fd, &second, sizeof(second)) == sizeof(second))
-		return second;
-	if (cgroup)
-		cgroup_place(cgroup, first);
-	*ret_pid = first;
+	/* Until exec, or the end of who did not come so far, has closed the pipe. */
+	while ((n = read(read_fd, &w, sizeof(w))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(w))
+			return -EIO;
+		started = w.pid ? w.pid : started;
+		err = w.err ? w.err : err;
+	}
+	if (err || !started)
+		return err ? -err : -EIO;
+	if (e->cgroup)
+		cgroup_place(e->cgroup, started);
+	*ret_pid = started;
 	return 0;
 }
 

@@ -16,12 +16,23 @@
  */
 int cd_exec_run(const char *const argv[], int timeout_ms, char *out, size_t cap_bytes);
 
+/* A program to be started detached.  All is borrowed. */
+struct cd_exec {
+	const char *const *argv;
+	int log_fd;	    /* its standard output and error */
+	const char *cgroup; /* name of a cgroup below ours; NULL: none */
+	int oom_score_adj;  /* what is ended first when memory runs out: -1000 (never) to 1000 */
+	bool own_pids;	    /* it sees no process but itself, as number 1; needs root */
+	int pass_fd;	    /* it finds this open as number 3; -1: none */
+};
+
 /*
- * Starts argv detached: new session, parent init, standard output and error appended to log_path,
- * in cgroup NAME below ours.  Blocks until exec succeeded or failed: 0 or -errno.
+ * Starts it: new session, parent init, nothing open but 0, 1, 2 and what is passed.  Blocks until exec succeeded or
+ * failed: 0 or -errno.
  */
-int cd_exec_spawn(const char *const argv[], const char *log_path, const char *cgroup,
-		  pid_t *ret_pid);
+int cd_exec_spawn(const struct cd_exec *e, pid_t *ret_pid);
+/* A log of ours that is appended to: fd or -errno.  Refused (-EPERM) is anything but a regular file. */
+int cd_exec_log(const char *path);
 
 /* True while pid is a process whose executable's base name is name. */
 bool cd_exec_is(pid_t pid, const char *name);

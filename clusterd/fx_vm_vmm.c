@@ -17,6 +17,7 @@
 #include "clusterd/exec_linux.h"
 #include "clusterd/fx_vm_vmm.h"
 #include "clusterd/paths_linux.h"
+#include "clusterd/rundir_linux.h"
 #include "clusterd/vmproc_linux.h"
 #include "common/cl_cleanup.h"
 
@@ -103,37 +104,30 @@ static int config_write(const struct cd_fx *fx, const char *dir, const char *pat
 	return rc;
 }
 
-/* An empty folder for the VM's sockets; a log of an earlier life is kept once. */
-static int run_dir_make(const char *dir, uid_t uid)
+/*
+ * What is ended first when memory runs out: VMs before the cluster's daemons (-900) and what the node needs, those of
+ * low priority before those of high.
+ */
+static int oom_score(const struct cd_fx *fx)
 {
-	static const char *const stale[] = { "control.sock", "serial.sock", "console.sock",
-					     "vmm.pid" };
-	char path[CD_PATH_MAX + 32], old[CD_PATH_MAX + 32];
-	int rc = cd_path_mkdirs(dir, 0700);
+	static const int of[] = { [CORE_PRIORITY_NONE] = 300,
+				  [CORE_PRIORITY_LOW] = 250,
+				  [CORE_PRIORITY_MEDIUM] = 200,
+				  [CORE_PRIORITY_HIGH] = 100 };
 
-	for (unsigned i = 0; i < CL_ARRAY_LEN(stale); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, stale[i]);
-		unlink(path);
-	}
-	snprintf(path, sizeof(path), "%s/vmm.log", dir);
-	snprintf(old, sizeof(old), "%s/vmm.log.1", dir);
-	rename(path, old);
-	/* The vmm becomes this user. */
-	if (rc == 0 && (chmod(dir, 0700) < 0 || chown(dir, uid, uid) < 0))
-		rc = -errno;
-	return rc;
+	return fx->priority < CL_ARRAY_LEN(of) ? of[fx->priority] : 200;
 }
 
 int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, const char *peer)
 {
-	char dir[CD_PATH_MAX], config[CD_PATH_MAX], log[CD_PATH_MAX], cgroup[CL_NAME_MAX + 8];
+	char dir[CD_PATH_MAX], config[CD_PATH_MAX], cgroup[CL_NAME_MAX + 8];
 	const char *argv[9] = { cd_fx_vmm_path(), "--config", config };
+	CL_CLEANUP_CLOSE int dir_fd = -1, log_fd = -1;
 	int n = 3, rc;
 	pid_t pid;
 
 	cd_path(dir, sizeof(dir), CD_DIR_RUN, "vm/%s", fx->vm.name);
 	cd_path(config, sizeof(config), CD_DIR_RUN, "vm/%s/config.json", fx->vm.name);
-	cd_path(log, sizeof(log), CD_DIR_RUN, "vm/%s/vmm.log", fx->vm.name);
 	snprintf(cgroup, sizeof(cgroup), "vm-%s", fx->vm.name);
 	if (option) {
 		argv[n++] = option;
@@ -144,14 +138,21 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 		argv[n++] = peer;
 	}
 	argv[n] = NULL;
-	rc = run_dir_make(dir, CD_FX_UID(fx->effect.vm));
-	if (rc == 0)
-		rc = config_write(fx, dir, config, option != NULL);
+	dir_fd = cd_rundir_make(fx->vm.name);
+	log_fd = dir_fd < 0 ? dir_fd : cd_rundir_log(dir_fd, "vmm.log");
+	rc = log_fd < 0 ? log_fd : config_write(fx, dir, config, option != NULL);
 	if (rc < 0)
 		return rc;
 	if (!cd_vmproc_gate_enter(fx->effect.incarnation))
 		return -EPERM;
-	rc = cancelled(fx) ? -ECANCELED : cd_exec_spawn(argv, log, cgroup, &pid);
+	rc = cancelled(fx) ? -ECANCELED :
+			     cd_exec_spawn(&(struct cd_exec){ .argv = argv,
+							      .log_fd = log_fd,
+							      .cgroup = cgroup,
+							      .oom_score_adj = oom_score(fx),
+							      .own_pids = true,
+							      .pass_fd = -1 },
+					   &pid);
 	cd_vmproc_gate_leave();
 	return rc;
 }
@@ -189,7 +190,12 @@ bool cd_fx_vmm_clear(struct cd_fx *fx)
 bool cd_fx_vmm_check(struct cd_fx *fx)
 {
 	char error[CORE_TEXT_MAX];
-	int rc = cd_check_kernel(fx->vm.kernel, error, sizeof(error));
+	int rc = cd_check_uid(CD_FX_UID(fx->effect.vm), "/etc/subuid", error, sizeof(error));
+
+	if (rc == 0)
+		rc = cd_check_uid(CD_FX_UID(fx->effect.vm), "/etc/subgid", error, sizeof(error));
+	if (rc == 0)
+		rc = cd_check_kernel(fx->vm.kernel, error, sizeof(error));
 
 	if (rc == 0 && fx->vm.initrd[0])
 		rc = cd_check_file(fx->vm.initrd, "initrd", error, sizeof(error));

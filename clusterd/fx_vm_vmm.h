@@ -10,8 +10,11 @@
 
 struct cd_fx;
 
-/* The VM's user: the same number on every node, for its files on a volume. */
-#define CD_FX_UID_BASE	 700000u
+/*
+ * The VM's user, the same number on every node.  Above what is given to containers (useradd's subordinate ids end at
+ * 600100000, systemd-nspawn's at 0x6fffffff) and below systemd's foreign ids and 2^31; cd_check_uid() asks this node.
+ */
+#define CD_FX_UID_BASE	 0x74000000u
 #define CD_FX_UID(index) (CD_FX_UID_BASE + (index))
 
 const char *cd_fx_vmm_path(void);

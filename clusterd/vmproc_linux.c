@@ -15,6 +15,7 @@
 
 #include "clusterd/exec_linux.h"
 #include "clusterd/paths_linux.h"
+#include "clusterd/rundir_linux.h"
 #include "common/cl_cleanup.h"
 #include "common/cl_ctl.h"
 
@@ -157,14 +158,12 @@ int cd_vmproc_status(const char *name, int timeout_ms, struct cd_vm_status *ret_
 
 void cd_vmproc_last_words(const char *name, char *out, size_t cap_bytes)
 {
-	char path[CD_PATH_MAX], buf[1025];
-	CL_CLEANUP_CLOSE int fd = -1;
+	CL_CLEANUP_CLOSE int fd = cd_rundir_open(name, "vmm.log");
+	char buf[1025];
 	ssize_t n = 0;
 	char *line;
 
 	snprintf(out, cap_bytes, "the vmm ended at once");
-	cd_path(path, sizeof(path), CD_DIR_RUN, "vm/%s/vmm.log", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	if (lseek(fd, -(off_t)(sizeof(buf) - 1), SEEK_END) < 0)

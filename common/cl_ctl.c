@@ -43,7 +43,7 @@ struct conn {
 
 struct cl_ctl_server {
 	int epoll_fd, listen_fd;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": not ours to remove */
 	cl_ctl_handler handler;
 	void *arg;
 	pthread_mutex_t lock; /* guards conns[] against replies from other threads */
@@ -155,33 +155,42 @@ static int listen_at(const char *path, mode_t mode)
 	return cl_steal_fd(&fd);
 }
 
+int cl_ctl_server_listening(int listen_fd, cl_ctl_handler handler, void *arg,
+			    struct cl_ctl_server **ret_server)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = 0 };
+	struct cl_ctl_server *server = calloc(1, sizeof(*server));
+	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), err;
+
+	if (!server || epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &ev) < 0) {
+		err = server ? errno : ENOMEM;
+		if (epoll_fd >= 0)
+			close(epoll_fd);
+		free(server);
+		return -err;
+	}
+	server->listen_fd = listen_fd;
+	server->epoll_fd = epoll_fd;
+	server->handler = handler;
+	server->arg = arg;
+	pthread_mutex_init(&server->lock, NULL);
+	*ret_server = server;
+	return 0;
+}
+
 int cl_ctl_server_new(const char *path, mode_t mode, cl_ctl_handler handler, void *arg,
 		      struct cl_ctl_server **ret_server)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = 0 };
-	struct cl_ctl_server *server;
-	int fd = listen_at(path, mode);
+	int fd = listen_at(path, mode), rc;
 
 	if (fd < 0)
 		return fd;
-	server = calloc(1, sizeof(*server));
-	if (!server) {
+	rc = cl_ctl_server_listening(fd, handler, arg, ret_server);
+	if (rc) {
 		close(fd);
-		return -ENOMEM;
+		return rc;
 	}
-	server->listen_fd = fd;
-	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	server->handler = handler;
-	server->arg = arg;
-	strcpy(server->path, path);
-	pthread_mutex_init(&server->lock, NULL);
-	if (server->epoll_fd < 0 || epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		int err = errno;
-
-		cl_ctl_server_free(server);
-		return -err;
-	}
-	*ret_server = server;
+	strcpy((*ret_server)->path, path);
 	return 0;
 }
 
@@ -192,10 +201,10 @@ void cl_ctl_server_free(struct cl_ctl_server *server)
 	for (size_t i = 0; i < CONNS_MAX; i++)
 		if (server->conns[i].id)
 			conn_close(server, &server->conns[i]);
-	(void)unlink(server->path);
+	if (server->path[0])
+		(void)unlink(server->path);
 	close(server->listen_fd);
-	if (server->epoll_fd >= 0)
-		close(server->epoll_fd);
+	close(server->epoll_fd);
 	pthread_mutex_destroy(&server->lock);
 	free(server);
 }

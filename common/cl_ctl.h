@@ -49,6 +49,9 @@ typedef void (*cl_ctl_handler)(void *arg, struct cl_ctl_request req, const char 
  */
 int cl_ctl_server_new(const char *path, mode_t mode, cl_ctl_handler handler, void *arg,
 		      struct cl_ctl_server **ret_server);
+/* The same on a socket that listens and does not block; taken over on success only.  Its name is the caller's. */
+int cl_ctl_server_listening(int listen_fd, cl_ctl_handler handler, void *arg,
+			    struct cl_ctl_server **ret_server);
 void cl_ctl_server_free(struct cl_ctl_server *server);
 /* One epoll fd that becomes readable whenever cl_ctl_server_service() has work. */
 int cl_ctl_server_fd(const struct cl_ctl_server *server);

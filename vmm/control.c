@@ -23,6 +23,7 @@
 #include "common/cl_log.h"
 #include "vmm/guard.h"
 #include "vmm/migrant_kvm.h"
+#include "vmm/rundir.h"
 #include "vmm/vm_config.h"
 #include "vmm/vmm.h"
 
@@ -157,7 +158,7 @@ static json_t *status_json(struct vmm_control *c)
 	json_object_set_new(o, "state", json_string(vmm_state_name(vmm_state_get(vm))));
 	json_object_set_new(o, "generation", json_integer((json_int_t)vm->generation));
 	json_object_set_new(o, "uptime_ms", json_integer((json_int_t)(now_ms - vm->started_ms)));
-	json_object_set_new(o, "pid", json_integer(getpid()));
+	json_object_set_new(o, "pid", json_integer(vm->run_dir->pid));
 	if (vm->guard) {
 		json_object_set_new(o, "frozen", json_boolean(vmm_frozen(vm)));
 		json_object_set_new(o, "lease_ms",
@@ -469,7 +470,7 @@ int vmm_control_new(const struct vmm_control_params *params, struct vmm_control 
 {
 	const struct vmm_config *config = params->vm->config;
 	struct vmm_control *c = calloc(1, sizeof(*c));
-	char path[PATH_MAX];
+	CL_CLEANUP_CLOSE int socket_fd = -1;
 	int r;
 
 	if (!c)
@@ -523,13 +524,16 @@ int vmm_control_new(const struct vmm_control_params *params, struct vmm_control 
 		r = -errno;
 		goto fail;
 	}
-	snprintf(path, sizeof(path), "%s/control.sock", config->run_dir);
-	r = cl_ctl_server_new(path, 0600, on_request, c, &c->server);
+	socket_fd = vmm_rundir_socket(c->vm->run_dir, "control.sock");
+	r = socket_fd < 0 ? socket_fd :
+			    cl_ctl_server_listening(socket_fd, on_request, c, &c->server);
 	if (r) {
-		if (asprintf(ret_error, "control socket %s: %s", path, strerror(-r)) < 0)
+		if (asprintf(ret_error, "control socket %s/control.sock: %s", config->run_dir,
+			     strerror(-r)) < 0)
 			*ret_error = NULL;
 		goto fail;
 	}
+	(void)cl_steal_fd(&socket_fd);
 	c->vm->on_state_arg = c;
 	c->vm->on_state = on_state;
 	c->vm->on_frozen = on_frozen;

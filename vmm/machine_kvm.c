@@ -194,7 +194,8 @@ static void locks_init(struct vmm *vm)
 	pthread_condattr_destroy(&attr);
 }
 
-int vmm_new(const struct vmm_config *config, struct vmm **ret_vm, char **ret_error)
+int vmm_new(const struct vmm_config *config, const struct vmm_rundir *run_dir, struct vmm **ret_vm,
+	    char **ret_error)
 {
 	struct vmm *vm = calloc(1, sizeof(*vm));
 	int r;
@@ -202,6 +203,7 @@ int vmm_new(const struct vmm_config *config, struct vmm **ret_vm, char **ret_err
 	if (!vm)
 		return vmm_error(ret_error, ENOMEM, "out of memory");
 	vm->config = config;
+	vm->run_dir = run_dir;
 	vm->n_vcpus = config->cpus;
 	vm->generation = config->generation;
 	vm->kvm_fd = vm->vm_fd = vm->mem_fd = -1;

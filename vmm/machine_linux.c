@@ -12,9 +12,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "vmm/disk_csv.h"
 #include "vmm/machine.h"
+#include "vmm/rundir.h"
 #include "vmm/text.h"
 #include "vmm/vm_config.h"
 
@@ -168,18 +170,25 @@ static int nets_new(struct vmm *vm, char **ret_error)
 	return 0;
 }
 
+/* log_name may be NULL. */
 static int tty_new(struct vmm *vm, const char *name, const char *log_name,
 		   size_t (*input)(void *arg, const uint8_t *data, size_t len_bytes),
 		   struct vmm_tty **ret_tty, char **ret_error)
 {
-	char path[PATH_MAX], log_path[PATH_MAX];
-	int r;
+	const struct vmm_rundir *dir = vm->run_dir;
+	CL_CLEANUP_CLOSE int fd = vmm_rundir_socket(dir, name);
+	int log_fd = -1, r;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", vm->config->run_dir, name);
-	(void)snprintf(log_path, sizeof(log_path), "%s/%s", vm->config->run_dir,
-		       log_name ? log_name : "");
-	r = vmm_tty_new(vm->io, path, log_name ? log_path : NULL, input, vm, ret_tty);
-	return r < 0 ? vmm_error(ret_error, -r, "%s: %s", path, strerror(-r)) : 0;
+	if (fd < 0)
+		return vmm_error(ret_error, -fd, "%s/%s: %s", dir->path, name, strerror(-fd));
+	if (log_name) {
+		log_fd = vmm_rundir_file(dir, log_name);
+		if (log_fd < 0)
+			return vmm_error(ret_error, -log_fd, "%s/%s: %s", dir->path, log_name,
+					 strerror(-log_fd));
+	}
+	r = vmm_tty_new(vm->io, cl_steal_fd(&fd), log_fd, input, vm, ret_tty);
+	return r < 0 ? vmm_error(ret_error, -r, "%s/%s: %s", dir->path, name, strerror(-r)) : 0;
 }
 
 static int ttys_new(struct vmm *vm, char **ret_error)

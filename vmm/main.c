@@ -20,6 +20,7 @@
 #include "common/cl_log.h"
 #include "config.h"
 #include "vmm/control.h"
+#include "vmm/rundir.h"
 #include "vmm/sandbox.h"
 #include "vmm/vm_config.h"
 #include "vmm/vmm.h"
@@ -119,15 +120,12 @@ static int fail(char *error)
 	return EXIT_FAILURE;
 }
 
-static void pid_write(const struct vmm_config *config)
+static void pid_write(const struct vmm_rundir *dir)
 {
-	CL_CLEANUP_CLOSE int fd = -1;
-	char path[PATH_MAX];
+	CL_CLEANUP_CLOSE int fd = vmm_rundir_file(dir, "vmm.pid");
 
-	(void)snprintf(path, sizeof(path), "%s/vmm.pid", config->run_dir);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
-		cl_warning("%s: %s", path, strerror(errno));
+	if (fd < 0 || dprintf(fd, "%d\n", dir->pid) < 0)
+		cl_warning("%s/vmm.pid: %s", dir->path, strerror(fd < 0 ? -fd : errno));
 }
 
 /* The threads run and root is gone: serve until the end. */
@@ -141,7 +139,8 @@ static int serve(struct vmm *vm, struct vmm_control *control, const struct vmm_c
 	return vmm_control_run(control);
 }
 
-static int run(const struct options *o, const struct vmm_config *config, int signal_fd)
+static int run(const struct options *o, const struct vmm_config *config,
+	       const struct vmm_rundir *dir, int signal_fd)
 {
 	struct vmm_control_params params = { .restore_path = o->restore,
 					     .incoming_address = o->incoming_address,
@@ -152,7 +151,7 @@ static int run(const struct options *o, const struct vmm_config *config, int sig
 	char *error = NULL;
 	int status, r;
 
-	r = vmm_new(config, &vm, &error);
+	r = vmm_new(config, dir, &vm, &error);
 	if (r == 0 && !o->restore && !o->incoming_address)
 		r = vmm_boot_load(vm, &error);
 	params.vm = vm;
@@ -160,9 +159,9 @@ static int run(const struct options *o, const struct vmm_config *config, int sig
 	if (r == 0)
 		r = vmm_control_new(&params, &control, &error);
 	if (r == 0 && !o->foreground)
-		r = vmm_sandbox_stdio(config->run_dir, &error);
+		r = vmm_sandbox_stdio(dir, &error);
 	if (r == 0)
-		pid_write(config);
+		pid_write(dir);
 	status = r < 0 ? fail(error) : serve(vm, control, config);
 	/* Fenced: nothing is given back in an orderly way, nothing may delay the end. */
 	if (vm && vm->exit_reason == VMM_EXIT_FENCED)
@@ -175,6 +174,7 @@ static int run(const struct options *o, const struct vmm_config *config, int sig
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
+	struct vmm_rundir dir = VMM_RUNDIR_NONE;
 	struct vmm_config *config = NULL;
 	char *error = NULL;
 	sigset_t handled;
@@ -198,7 +198,12 @@ int main(int argc, char **argv)
 	}
 	if (vmm_config_load(o.config, &config, &error) < 0)
 		return fail(error);
-	status = run(&o, config, signal_fd);
+	/* First of all: what is in the folder belongs to the vmm that has it. */
+	if (vmm_rundir_open(config->run_dir, &dir, &error) < 0)
+		status = fail(error);
+	else
+		status = run(&o, config, &dir, signal_fd);
+	vmm_rundir_close(&dir);
 	vmm_config_free(config);
 	return status;
 }

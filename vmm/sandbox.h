@@ -8,11 +8,13 @@
 
 #include <sys/types.h>
 
+struct vmm_rundir;
+
 /*
  * From here on standard output and error go to run_dir/vmm.log and input is empty, so that nothing
  * of who started the vmm is needed.  As root.
  */
-int vmm_sandbox_stdio(const char *run_dir, char **ret_error);
+int vmm_sandbox_stdio(const struct vmm_rundir *dir, char **ret_error);
 
 /*
  * A session of its own, run_dir as working directory, umask, limits, and the VM's uid and gid

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "common/cl_types.h"
+#include "vmm/rundir.h"
 
 #define FILES_MAX     1024
 #define CAPS_MAX      63 /* numbers of capabilities that a kernel may have */
@@ -115,15 +116,12 @@ int vmm_sandbox_user(uid_t uid, gid_t gid, const char *run_dir, char **ret_error
 	return 0;
 }
 
-int vmm_sandbox_stdio(const char *run_dir, char **ret_error)
+int vmm_sandbox_stdio(const struct vmm_rundir *dir, char **ret_error)
 {
-	char path[4096];
-	int in, log;
+	int in, log = vmm_rundir_log(dir, "vmm.log");
 
-	snprintf(path, sizeof(path), "%s/vmm.log", run_dir);
-	log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (log < 0)
-		return fail(ret_error, errno, path);
+		return fail(ret_error, -log, "run_dir/vmm.log");
 	in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (in < 0 || dup2(in, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) {
 		int err = errno;
@@ -155,7 +153,7 @@ static const int allowed[] = {
 	SCMP_SYS(pwritev2), SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
 	SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
 	SCMP_SYS(statx), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(dup3), SCMP_SYS(fstatfs),
-	SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
+	SCMP_SYS(io_uring_enter),
 	/* files by name: saving a VM, disks that are plain files */
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rename),
 	SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(stat), SCMP_SYS(lstat),

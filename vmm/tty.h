@@ -15,14 +15,14 @@ struct vmm_io;
 struct vmm_tty;
 
 /*
- * Listens on path (replacing what is there, mode 0600).  log_path may be NULL.  input gets what
+ * Serves who connects to listen_fd; log_fd may be -1.  Both are taken over, also on failure.  input gets what
  * clients type and returns how much was taken; after less than all was taken, call
  * vmm_tty_input_ready() when there is room.
  */
-int vmm_tty_new(struct vmm_io *io, const char *path, const char *log_path,
+int vmm_tty_new(struct vmm_io *io, int listen_fd, int log_fd,
 		   size_t (*input)(void *arg, const uint8_t *data, size_t len_bytes), void *arg,
 		   struct vmm_tty **ret_tty);
-/* The I/O thread has stopped. Removes the socket. */
+/* The I/O thread has stopped. */
 void vmm_tty_free(struct vmm_tty *tty);
 void vmm_tty_write(struct vmm_tty *tty, const uint8_t *data, size_t len_bytes);
 void vmm_tty_input_ready(struct vmm_tty *tty);

@@ -3,14 +3,10 @@
 #include "vmm/tty.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/cl_cleanup.h"
@@ -33,7 +29,6 @@ struct vmm_tty {
 	struct vmm_io *io;
 	int listen_fd;
 	struct vmm_io_item *listen_item;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int log_fd;
 	size_t log_bytes;
 	size_t (*input)(void *arg, const uint8_t *data, size_t len_bytes);
@@ -190,47 +185,29 @@ void vmm_tty_write(struct vmm_tty *s, const uint8_t *data, size_t len_bytes)
 			client_flush(&s->clients[i]);
 }
 
-static int listen_on(struct vmm_tty *s, const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
-	strcpy(s->path, path);
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listen_fd < 0)
-		return -errno;
-	(void)unlink(path);
-	if (bind(s->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    chmod(path, 0600) < 0 || listen(s->listen_fd, 8) < 0)
-		return -errno;
-	return vmm_io_add(s->io, s->listen_fd, EPOLLIN, on_listen, s, &s->listen_item);
-}
-
-int vmm_tty_new(struct vmm_io *io, const char *path, const char *log_path,
-		   size_t (*input)(void *arg, const uint8_t *data, size_t len_bytes), void *arg,
-		   struct vmm_tty **ret_tty)
+int vmm_tty_new(struct vmm_io *io, int listen_fd, int log_fd,
+		size_t (*input)(void *arg, const uint8_t *data, size_t len_bytes), void *arg,
+		struct vmm_tty **ret_tty)
 {
 	struct vmm_tty *s = calloc(1, sizeof(*s));
-	int r = 0;
+	int r;
 
-	if (!s)
+	if (!s) {
+		close(listen_fd);
+		if (log_fd >= 0)
+			close(log_fd);
 		return -ENOMEM;
+	}
 	s->io = io;
 	s->input = input;
 	s->arg = arg;
-	s->listen_fd = s->log_fd = -1;
+	s->listen_fd = listen_fd;
+	s->log_fd = log_fd;
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		s->clients[i].tty = s;
 		s->clients[i].fd = -1;
 	}
-	if (log_path) {
-		s->log_fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-		r = s->log_fd < 0 ? -errno : 0;
-	}
-	if (r == 0)
-		r = listen_on(s, path);
+	r = vmm_io_add(io, listen_fd, EPOLLIN, on_listen, s, &s->listen_item);
 	if (r < 0) {
 		vmm_tty_free(s);
 		return r;
@@ -247,10 +224,7 @@ void vmm_tty_free(struct vmm_tty *s)
 		if (s->clients[i].fd >= 0)
 			client_close(&s->clients[i]);
 	vmm_io_del(s->listen_item);
-	if (s->listen_fd >= 0) {
-		close(s->listen_fd);
-		(void)unlink(s->path);
-	}
+	close(s->listen_fd);
 	if (s->log_fd >= 0)
 		close(s->log_fd);
 	free(s);

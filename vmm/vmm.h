@@ -47,6 +47,7 @@
 #include "vmm/mem.h"
 
 struct vmm_config;
+struct vmm_rundir;
 struct vmm_io;
 struct vmm_machine;
 struct vmm_guard;
@@ -84,6 +85,7 @@ struct vmm_vcpu {
 
 struct vmm {
 	const struct vmm_config *config; /* borrowed from main() */
+	const struct vmm_rundir *run_dir; /* so is it */
 
 	/* Fixed after vmm_new(). */
 	int kvm_fd;
@@ -135,7 +137,8 @@ struct vmm {
  * `starting`; opens tap devices and sockets (needs root, before the sandbox), not disks.
  * ret_error (malloc'ed) is one line for people.  Blocking.
  */
-int vmm_new(const struct vmm_config *config, struct vmm **ret_vm, char **ret_error);
+int vmm_new(const struct vmm_config *config, const struct vmm_rundir *run_dir, struct vmm **ret_vm,
+	    char **ret_error);
 /* Stops every thread first.  NULL is fine. */
 void vmm_free(struct vmm *vm);
 

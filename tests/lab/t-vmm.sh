@@ -18,7 +18,7 @@ clean_up() {
 trap clean_up EXIT
 
 "$LAB_DIR/guest/mkguest" --root "${LAB_CACHE:-$BUILD_DIR/lab}/root" --stamper "$STAMPER" --out "$W" || fail mkguest
-on n1 sh -c "rm -rf $D; mkdir -p -m 711 $D/run; chmod 711 /root; chown 64078 $D/run; chmod 700 $D/run
+on n1 sh -c "rm -rf $D; mkdir -p -m 700 $D/run; chmod 711 $D /root
 	modprobe kvm_amd 2>/dev/null; modprobe kvm_intel 2>/dev/null; modprobe tun 2>/dev/null; test -c /dev/kvm" ||
 	skip "n1 has no /dev/kvm"
 for f in "$VMM" "$W/vmlinuz" "$W/initrd"; do lab push n1 "$f" "$D/$(basename "$f")" || fail push; done
@@ -53,7 +53,7 @@ refused "too many processors" "cpus: 9; allowed: an integer from 1 to 4" "\"cpus
 
 start() { # start CPUS
 	config "\"cpus\":$1,$K,\"memory_mib\":128,\"disks\":[{\"file\":\"$D/disk.img\"}]"
-	on n1 sh -c "cd / && setsid $D/vmm --config $D/config.json < /dev/null > $D/start.log 2>&1 &"
+	on n1 sh -c "rm -f $D/run/*; cd / && setsid $D/vmm --config $D/config.json < /dev/null > $D/start.log 2>&1 &"
 	wait_for 60 "the vmm answers ($1 vCPUs)" on n1 test -S $D/run/control.sock
 }
 serial_has() { on n1 grep -aq "$1" $D/run/serial.log; }
@@ -66,6 +66,10 @@ wait_for 120 "the guest answers over the bridge" on n1 ping -q -c 1 -W 5 $GUEST
 is 64078 "$(on n1 sh -c "stat -c %u /proc/\$(cat $D/run/vmm.pid)")" "the vmm is a user of its own"
 is 0000000000000000 "$(on n1 sh -c "sed -n 's/^CapPrm:[[:space:]]*//p' /proc/\$(cat $D/run/vmm.pid)/status")" "without capabilities"
 is 2 "$(on n1 sh -c "sed -n 's/^Seccomp:[[:space:]]*//p' /proc/\$(cat $D/run/vmm.pid)/status")" "with a system call filter"
+is 0:700 "$(on n1 stat -c %u:%a $D/run)" "the run folder is root's"
+second=$(on n1 timeout 60 $D/vmm --foreground --config $D/config.json 2>&1) && fail "a second vmm runs on the folder"
+case $second in *"another vmm runs there"*) say "ok: a second vmm on the folder is refused" ;; *) fail "a second vmm: $second" ;; esac
+serial_has 'Linux version' && on n1 test -S $D/run/serial.sock -a -S $D/run/console.sock || fail "the second one took something of the first"
 late=$(on n1 sh -c "timeout 20 socat -u -T 5 UNIX-CONNECT:$D/run/serial.sock - | grep -ac 'Linux version'")
 [ "$late" -ge 1 ] || fail "a late reader of serial.sock does not see the boot"
 say "ok: a late reader of the serial port sees the boot"

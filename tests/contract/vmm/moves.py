@@ -277,6 +277,21 @@ class Test:
                 if "Seccomp:\t2" not in f.read():
                     raise Failed(f"thread {task} has no filter")
 
+    def second(self, a):
+        """A run folder has one vmm: another with the same configuration ends before it touched anything."""
+        run = f"{a.dir}/run"
+        before = {n: os.lstat(f"{run}/{n}").st_ino for n in os.listdir(run)}
+        size = os.stat(f"{run}/serial.log").st_size
+        for options in ([], ["--restore", "/nonexist"]):
+            r = subprocess.run([VMM, "--config", a.config, "--foreground", *options], capture_output=True, text=True,
+                               timeout=WAIT, check=False)
+            need(r.returncode == 1 and "another vmm runs there" in r.stderr, f"a second vmm is refused: {r.stderr.strip()}")
+        need({n: os.lstat(f"{run}/{n}").st_ino for n in os.listdir(run)} == before and
+             os.stat(f"{run}/serial.log").st_size >= size, "and the first has its files")
+        with open(f"{run}/vmm.pid", encoding="ascii") as f:
+            need(int(f.read()) == a.proc.pid, "its pid is the first's")
+        a.goes_on("beside it")
+
     def live(self, a, tls, peer, generation, **kw):
         """a moves to a new vmm, as the cluster would have it: commit, then resume with the next generation."""
         b = self.incoming("in", tls=tls, peer=peer, generation=generation - 1)
@@ -498,6 +513,7 @@ class Test:
         except Failed:
             skip(f"the guest does not run on this machine's KVM: {a.text().strip()[-200:]}")
         self.sandbox(a)
+        self.second(a)
         b = self.live(a, "n2", "n1", 2, verify=True)
         c = self.live(b, "n1", "n2", 3, verify=True)
         d = self.live(c, "n2", "n1", 4)
