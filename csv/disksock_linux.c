@@ -11,10 +11,12 @@
 #include "csv/localio.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -105,6 +107,14 @@ static int do_hello(struct session *s, const struct csv_local_msg *m, struct csv
 	return 0;
 }
 
+/* The logical block size of a volume's LUN; a file in its place (tests) takes 512. */
+static uint32_t block_bytes(const struct csv_vol *v)
+{
+	int bytes = 0;
+
+	return ioctl(v->data_fd, BLKSSZGET, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 512;
+}
+
 static int do_prepare(struct session *s, const struct csv_local_msg *m, struct csv_local_msg *r)
 {
 	struct csv_vol *v = csvd_vol_find(s->d, m->volume);
@@ -122,6 +132,7 @@ static int do_prepare(struct session *s, const struct csv_local_msg *m, struct c
 		return rc;
 	listen_to(s, m->disk, disk);
 	r->size = disk->size;
+	r->event = block_bytes(v);
 	return 0;
 }
 

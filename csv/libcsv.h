@@ -14,7 +14,7 @@
  *             fails), a lower one than was seen is refused with -ESTALE.  A few ms of work after a prepare.
  *
  * I/O is done on csv_disk_fd() with O_DIRECT rules: offset, length and memory in multiples of
- * 512 bytes (4096 is faster).  A device keeps working while the volume changes its owner; I/O may then wait,
+ * csv_disk_block() bytes (4096 is faster).  A device keeps working while the volume changes its owner; I/O may then wait,
  * it is not failed.
  *
  * Errors of I/O on the fd:
@@ -90,6 +90,8 @@ void csv_disk_close(struct csv_disk *disk);
 /* Borrowed; -1 until active. Valid until the event that says otherwise. */
 int csv_disk_fd(const struct csv_disk *disk);
 uint64_t csv_disk_size(const struct csv_disk *disk); /* bytes */
+/* The logical block size of the volume's LUN, 512 or 4096, known from prepare on: what I/O must be a multiple of. */
+uint32_t csv_disk_block(const struct csv_disk *disk);
 enum csv_disk_mode csv_disk_mode_get(const struct csv_disk *disk);
 /* The caller's own pointer. */
 void csv_disk_data_set(struct csv_disk *disk, void *data);

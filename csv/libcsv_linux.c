@@ -29,6 +29,7 @@ struct csv_disk {
 	char *volume;
 	char *path;
 	uint64_t size;
+	uint32_t block_bytes;
 	uint64_t generation; /* 0: not active */
 	uint32_t resume_id;  /* request under way, 0 none */
 	enum csv_disk_mode mode;
@@ -388,6 +389,7 @@ int csv_disk_prepare(struct csv_client *c, const char *volume, const char *path,
 		return rc;
 	}
 	d->size = c->in.size;
+	d->block_bytes = c->in.event ? c->in.event : 512; /* 0: an older csvd */
 	*ret_disk = d;
 	return 0;
 }
@@ -452,6 +454,11 @@ void csv_disk_close(struct csv_disk *d)
 int csv_disk_fd(const struct csv_disk *disk)
 {
 	return disk->fd;
+}
+
+uint32_t csv_disk_block(const struct csv_disk *d)
+{
+	return d->block_bytes;
 }
 
 uint64_t csv_disk_size(const struct csv_disk *disk)

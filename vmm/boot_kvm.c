@@ -140,6 +140,11 @@ int vmm_boot_load(struct vmm *vm, char **ret_error)
 		initrd = file_open("initrd", c->initrd, &initrd_bytes, ret_error);
 		if (initrd < 0)
 			return initrd;
+		if (!initrd_bytes)
+			return vmm_error(ret_error, EINVAL,
+					 "initrd %s: 0 bytes; allowed: a file that is not empty, "
+					 "or no initrd",
+					 c->initrd);
 	}
 	if (vmm_boot_plan_make(&image, &vm->mem, initrd_bytes, &plan, &need) < 0)
 		return vmm_error(ret_error, ENOMEM,

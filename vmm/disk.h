@@ -69,8 +69,9 @@ struct vmm_disk {
 	enum vmm_disk_state state;
 	uint64_t generation; /* of the last open */
 	uint64_t size_bytes; /* fixed by the first open */
+	/* Offsets and lengths must be multiples of this: the logical block size, 512 or 4096. */
 	unsigned align_bytes;
-	/* I/O buffers and lengths must be multiples of this (logical block size). */
+	bool readonly; /* takes reads and flushes only */
 	unsigned in_flight;
 	uint64_t oldest_ms; /* monotonic time since when something has been in flight without progress */
 };

@@ -20,6 +20,6 @@ int vmm_csv_new(struct vmm *vm, void (*on_fenced)(struct vmm_udisk *d), struct v
 /* The disks are freed, the I/O thread has stopped. */
 void vmm_csv_free(struct vmm_csv *csv);
 int vmm_disk_csv_new(struct vmm_csv *csv, struct vmm_uring *ring, const char *volume,
-		     const char *path, struct vmm_disk **ret_disk, char **ret_error);
+		     const char *path, bool readonly, struct vmm_disk **ret_disk, char **ret_error);
 
 #endif

@@ -17,43 +17,130 @@
 #include "vmm/disk_uring.h"
 #include "vmm/text.h"
 
+#define ALIGN_MAX 4096u
+
+#ifndef STATX_DIOALIGN
+#define STATX_DIOALIGN 0x2000u
+#endif
+
 struct file_disk {
 	struct vmm_udisk u; /* first */
 	char path[PATH_MAX];
+	/* What it is, whatever its path says. */
+	bool device;
+	dev_t dev;
+	ino_t ino;
 };
 
-static int size_get(int fd, const char *path, struct vmm_disk *disk, char **ret_error)
+/* Does direct I/O of that length work at all?  1, 0 or -errno. */
+static int probe(int fd, unsigned len_bytes)
 {
+	void *buf = NULL;
+	ssize_t n;
+	int r;
+
+	if (posix_memalign(&buf, ALIGN_MAX, ALIGN_MAX))
+		return -ENOMEM;
+	do
+		n = pread(fd, buf, len_bytes, 0);
+	while (n < 0 && errno == EINTR);
+	r = n >= 0 ? 1 : errno == EINVAL ? 0 : -errno;
+	free(buf);
+	return r;
+}
+
+/*
+ * What a regular file's direct I/O takes depends on the device under its file system.  The kernel
+ * may tell (6.1); its word, or 512, is tried, and so is what is coarser.
+ */
+static int file_align_get(int fd, const char *path, struct vmm_udisk *u, char **ret_error)
+{
+	unsigned align = 512;
+	struct statx sx = { 0 };
+	int r = 0;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+	    (sx.stx_mask & STATX_DIOALIGN)) {
+		if (!sx.stx_dio_offset_align || sx.stx_dio_offset_align > ALIGN_MAX ||
+		    sx.stx_dio_mem_align > ALIGN_MAX)
+			return vmm_error(
+				ret_error, EINVAL,
+				"disk %s: direct I/O in units of %u bytes; allowed: at most %u",
+				path, sx.stx_dio_offset_align, ALIGN_MAX);
+		if (sx.stx_dio_offset_align > align)
+			align = sx.stx_dio_offset_align;
+		if (sx.stx_dio_mem_align > u->mem_align_bytes)
+			u->mem_align_bytes = sx.stx_dio_mem_align;
+	}
+	for (; align <= ALIGN_MAX; align *= 2) {
+		r = probe(fd, align);
+		if (r)
+			break;
+	}
+	if (r < 0)
+		return vmm_error(ret_error, -r, "disk %s: its first sectors: %s", path,
+				 strerror(-r));
+	if (r == 0)
+		return vmm_error(ret_error, EINVAL, "disk %s: no direct I/O of %u bytes or less",
+				 path, ALIGN_MAX);
+	/* A guest knows blocks of 512 and of 4096 bytes. */
+	u->disk.align_bytes = align > 512 ? ALIGN_MAX : 512;
+	return 0;
+}
+
+static int device_get(int fd, const char *path, struct vmm_udisk *u, uint64_t *ret_size,
+		      char **ret_error)
+{
+	int sector = 0, readonly = 0;
+
+	if (ioctl(fd, BLKGETSIZE64, ret_size) < 0 || ioctl(fd, BLKSSZGET, &sector) < 0 ||
+	    ioctl(fd, BLKROGET, &readonly) < 0)
+		return vmm_error(ret_error, errno, "disk %s: %s", path, strerror(errno));
+	if (sector < 512 || (unsigned)sector > ALIGN_MAX)
+		return vmm_error(ret_error, EINVAL,
+				 "disk %s: blocks of %d bytes; allowed: 512 to %u", path, sector,
+				 ALIGN_MAX);
+	/* Linux opens it for writing all the same. */
+	if (readonly && !u->disk.readonly)
+		return vmm_error(
+			ret_error, EROFS,
+			"disk %s: the device is read-only; allowed: with \"readonly\": true", path);
+	u->disk.align_bytes = sector > 512 ? ALIGN_MAX : 512;
+	return 0;
+}
+
+static int facts_get(int fd, struct file_disk *f, char **ret_error)
+{
+	struct vmm_disk *disk = &f->u.disk;
 	struct stat st;
 	uint64_t size;
-	int sector = 512;
+	int r;
 
 	if (fstat(fd, &st) < 0)
-		return vmm_error(ret_error, errno, "disk %s: %s", path, strerror(errno));
+		return vmm_error(ret_error, errno, "disk %s: %s", f->path, strerror(errno));
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return vmm_error(ret_error, EINVAL,
+				 "disk %s: neither a regular file nor a block device", f->path);
 	size = (uint64_t)st.st_size;
-	if (S_ISBLK(st.st_mode)) {
-		if (ioctl(fd, BLKGETSIZE64, &size) < 0 || ioctl(fd, BLKSSZGET, &sector) < 0)
-			return vmm_error(ret_error, errno, "disk %s: %s", path, strerror(errno));
-	} else if (!S_ISREG(st.st_mode)) {
+	r = S_ISBLK(st.st_mode) ? device_get(fd, f->path, &f->u, &size, ret_error)
+				: file_align_get(fd, f->path, &f->u, ret_error);
+	if (r < 0)
+		return r;
+	if (size == 0 || size % disk->align_bytes)
 		return vmm_error(ret_error, EINVAL,
-				 "disk %s: neither a regular file nor a block device", path);
-	}
-	if (size == 0 || size % 512)
-		return vmm_error(ret_error, EINVAL,
-				 "disk %s: size %llu bytes; allowed: a multiple of 512 above 0", path,
-				 (unsigned long long)size);
-	if (disk->size_bytes && disk->size_bytes != size)
-		return vmm_error(ret_error, EINVAL, "disk %s: size changed from %llu to %llu bytes",
-				 path, (unsigned long long)disk->size_bytes,
-				 (unsigned long long)size);
+				 "disk %s: size %llu bytes; allowed: a multiple of %u above 0",
+				 f->path, (unsigned long long)size, disk->align_bytes);
 	disk->size_bytes = size;
-	disk->align_bytes = (unsigned)sector;
+	f->device = S_ISBLK(st.st_mode);
+	f->dev = f->device ? st.st_rdev : st.st_dev;
+	f->ino = f->device ? 0 : st.st_ino;
 	return 0;
 }
 
 static int fd_open(struct file_disk *f, char **ret_error)
 {
-	CL_CLEANUP_CLOSE int fd = open(f->path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int mode = f->u.disk.readonly ? O_RDONLY : O_RDWR;
+	CL_CLEANUP_CLOSE int fd = open(f->path, mode | O_DIRECT | O_CLOEXEC);
 	int r;
 
 	if (fd < 0 && errno == EINVAL)
@@ -61,7 +148,7 @@ static int fd_open(struct file_disk *f, char **ret_error)
 				 "disk %s: its file system has no direct I/O (O_DIRECT)", f->path);
 	if (fd < 0)
 		return vmm_error(ret_error, errno, "disk %s: %s", f->path, strerror(errno));
-	r = size_get(fd, f->path, &f->u.disk, ret_error);
+	r = facts_get(fd, f, ret_error);
 	if (r == 0)
 		f->u.fd = cl_steal_fd(&fd);
 	return r;
@@ -99,7 +186,15 @@ static const struct vmm_disk_ops file_ops = {
 	.free = file_free,
 };
 
-int vmm_disk_file_new(struct vmm_uring *ring, const char *path,
+bool vmm_disk_file_same(const struct vmm_disk *a, const struct vmm_disk *b)
+{
+	const struct file_disk *fa = (const struct file_disk *)a, *fb = (const struct file_disk *)b;
+
+	return a->ops == &file_ops && b->ops == &file_ops && fa->device == fb->device &&
+	       fa->dev == fb->dev && fa->ino == fb->ino;
+}
+
+int vmm_disk_file_new(struct vmm_uring *ring, const char *path, bool readonly,
 		      void (*on_fenced)(struct vmm_udisk *d), void *arg, struct vmm_disk **ret_disk,
 		      char **ret_error)
 {
@@ -109,6 +204,7 @@ int vmm_disk_file_new(struct vmm_uring *ring, const char *path,
 	if (!f)
 		return vmm_error(ret_error, ENOMEM, "disk %s: out of memory", path);
 	vmm_udisk_init(&f->u, &file_ops, ring, on_fenced, arg);
+	f->u.disk.readonly = readonly;
 	strncpy(f->path, path, sizeof(f->path) - 1);
 	r = fd_open(f, ret_error);
 	if (r < 0)

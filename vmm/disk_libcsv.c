@@ -204,10 +204,35 @@ static int prepared(struct csv_vdisk *d)
 	return r;
 }
 
+/* Size and block size, after a prepare or an open.  A size that is no multiple could not be laid on
+ * the LUN. */
+static int geometry_take(struct csv_vdisk *d, char **ret_error)
+{
+	struct vmm_disk *disk = &d->u.disk;
+	uint64_t size = csv_disk_size(d->handle);
+	uint32_t block = csv_disk_block(d->handle);
+
+	if (block != 512 && block != 4096)
+		return vmm_error(ret_error, EINVAL,
+				 "disk %s of volume %s: its LUN has blocks of %u bytes; allowed: "
+				 "512 or 4096",
+				 d->path, d->volume, block);
+	if (!size || size % block)
+		return vmm_error(
+			ret_error, EINVAL,
+			"disk %s of volume %s: size %llu bytes; allowed: a multiple of %u above 0",
+			d->path, d->volume, (unsigned long long)size, block);
+	if (disk->size_bytes && disk->size_bytes != size)
+		return vmm_error(ret_error, EINVAL, "disk %s of volume %s: size changed", d->path,
+				 d->volume);
+	disk->size_bytes = size;
+	disk->align_bytes = block;
+	return 0;
+}
+
 static int csv_open(struct vmm_disk *disk, uint64_t generation, char **ret_error)
 {
 	struct csv_vdisk *d = (struct csv_vdisk *)disk;
-	uint64_t size;
 	int r;
 
 	if (disk->state == VMM_DISK_FENCED)
@@ -219,13 +244,10 @@ static int csv_open(struct vmm_disk *disk, uint64_t generation, char **ret_error
 	library_give(d->csv);
 	if (r < 0)
 		return volume_error(d, r, generation, ret_error);
-	size = csv_disk_size(d->handle);
-	if (disk->size_bytes && disk->size_bytes != size)
-		return vmm_error(ret_error, EINVAL, "disk %s of volume %s: size changed", d->path,
-				 d->volume);
-	disk->size_bytes = size;
-	vmm_udisk_opened(&d->u, generation);
-	return 0;
+	r = geometry_take(d, ret_error);
+	if (r == 0)
+		vmm_udisk_opened(&d->u, generation);
+	return r;
 }
 
 static int csv_prepare(struct vmm_disk *disk, char **ret_error)
@@ -238,8 +260,7 @@ static int csv_prepare(struct vmm_disk *disk, char **ret_error)
 	library_give(d->csv);
 	if (r < 0)
 		return volume_error(d, r, 0, ret_error);
-	disk->size_bytes = csv_disk_size(d->handle);
-	return 0;
+	return geometry_take(d, ret_error);
 }
 
 static void csv_close(struct vmm_disk *disk)
@@ -273,13 +294,14 @@ static const struct vmm_disk_ops csv_ops = {
 };
 
 int vmm_disk_csv_new(struct vmm_csv *csv, struct vmm_uring *ring, const char *volume,
-		     const char *path, struct vmm_disk **ret_disk, char **ret_error)
+		     const char *path, bool readonly, struct vmm_disk **ret_disk, char **ret_error)
 {
 	struct csv_vdisk *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return vmm_error(ret_error, ENOMEM, "disk %s: out of memory", path);
 	vmm_udisk_init(&d->u, &csv_ops, ring, csv->on_fenced, csv->vm);
+	d->u.disk.readonly = readonly;
 	d->u.hold_errors = true;
 	d->u.on_error = on_io_error;
 	d->csv = csv;

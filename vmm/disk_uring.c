@@ -51,9 +51,10 @@ uint64_t vmm_now_ms(void)
 static bool aligned(const struct vmm_udisk *d, const struct vmm_disk_req *req)
 {
 	unsigned a = d->disk.align_bytes;
+	unsigned m = a > d->mem_align_bytes ? a : d->mem_align_bytes;
 
 	for (unsigned i = 0; i < req->n_iov; i++)
-		if ((uintptr_t)req->iov[i].iov_base % a || req->iov[i].iov_len % a)
+		if ((uintptr_t)req->iov[i].iov_base % m || req->iov[i].iov_len % a)
 			return false;
 	return true;
 }
@@ -146,6 +147,7 @@ void vmm_udisk_init(struct vmm_udisk *d, const struct vmm_disk_ops *ops, struct 
 {
 	d->disk.ops = ops;
 	d->disk.align_bytes = 512;
+	d->mem_align_bytes = 512;
 	d->ring = ring;
 	d->fd = -1;
 	d->on_fenced = on_fenced;

@@ -22,7 +22,8 @@ struct vmm_uring;
 struct vmm_udisk {
 	struct vmm_disk disk; /* first */
 	struct vmm_uring *ring;
-	int fd; /* -1: closed */
+	int fd;			  /* -1: closed */
+	unsigned mem_align_bytes; /* of buffers in memory; what is not goes through one of ours */
 	bool hold_errors;
 	/* Tells that a request is held, or that this node was fenced; dev_lock held, I/O thread. */
 	void (*on_error)(struct vmm_udisk *d, int res);
@@ -52,10 +53,15 @@ void vmm_udisk_reissue(struct vmm_udisk *d);
 /* Completes held requests with res. */
 void vmm_udisk_fail(struct vmm_udisk *d, int res);
 
-/* A plain file or block device, opened now and closed when freed.  path is copied. */
-int vmm_disk_file_new(struct vmm_uring *ring, const char *path,
+/*
+ * A plain file or block device, opened now and closed when freed.  path is copied.  Its block size
+ * is what direct I/O to it takes; a block device that is read-only is refused unless readonly.
+ */
+int vmm_disk_file_new(struct vmm_uring *ring, const char *path, bool readonly,
 		      void (*on_fenced)(struct vmm_udisk *d), void *arg, struct vmm_disk **ret_disk,
 		      char **ret_error);
+/* Both are disks of vmm_disk_file_new() on the same file or device, whatever their paths say. */
+bool vmm_disk_file_same(const struct vmm_disk *a, const struct vmm_disk *b);
 uint64_t vmm_now_ms(void);
 
 #endif

@@ -24,6 +24,7 @@
 #include "vmm/vm_config.h"
 
 #define CPUID_ENTRIES_MAX 256u
+#define LEAF_ADDRESS	  0x80000008u
 
 static const struct {
 	long cap;
@@ -70,6 +71,45 @@ static void huge_pages_allow(void)
 		(void)!write(fd, "advise", 6);
 }
 
+/* 0: the host does not say. */
+static uint64_t available_mib(void)
+{
+	CL_CLEANUP_CLOSE int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+	char text[8192];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	uint64_t kib = 0;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	return vmm_meminfo_available(text, &kib) ? kib / 1024 : 0;
+}
+
+/* What is more than the host can address, or has left, would fail later and say less. */
+static int memory_judge(const struct vmm *vm, char **ret_error)
+{
+	unsigned mib = vm->config->memory_mib, bits = 36;
+	uint64_t available = available_mib(), most;
+
+	for (unsigned i = 0; i < vm->cpuid->nent; i++)
+		if (vm->cpuid->entries[i].function == LEAF_ADDRESS)
+			bits = vm->cpuid->entries[i].eax & 0xff;
+	most = vmm_mem_max_bytes(bits) >> 20;
+	if (mib > most)
+		return vmm_error(ret_error, EINVAL,
+				 "memory_mib: %u; allowed on this host: at most %llu (physical "
+				 "addresses of %u bits)",
+				 mib, (unsigned long long)most, bits);
+	if (!available)
+		cl_warning("/proc/meminfo does not say how much memory is left");
+	else if (mib > available)
+		return vmm_error(ret_error, ENOMEM,
+				 "memory_mib: %u; allowed on this host now: at most %llu (memory "
+				 "and swap that are free)",
+				 mib, (unsigned long long)available);
+	return 0;
+}
+
 static int memory_new(struct vmm *vm, char **ret_error)
 {
 	uint64_t bytes = (uint64_t)vm->config->memory_mib << 20;
@@ -79,7 +119,8 @@ static int memory_new(struct vmm *vm, char **ret_error)
 	huge_pages_allow();
 	vm->mem_fd = memfd_create("guest-memory", MFD_CLOEXEC);
 	if (vm->mem_fd < 0 || ftruncate(vm->mem_fd, (off_t)bytes) < 0)
-		return vmm_error(ret_error, errno, "guest memory: %s", strerror(errno));
+		return vmm_error(ret_error, errno, "memory_mib: %u; guest memory: %s",
+				 vm->config->memory_mib, strerror(errno));
 	host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->mem_fd, 0);
 	if (host == MAP_FAILED)
 		return vmm_error(ret_error, errno, "guest memory of %u MiB: %s",
@@ -147,6 +188,8 @@ static int vm_create(struct vmm *vm, char **ret_error)
 	if (r == 0)
 		r = cpuid_get(vm, ret_error);
 	if (r == 0)
+		r = memory_judge(vm, ret_error);
+	if (r == 0)
 		r = memory_new(vm, ret_error);
 	if (r < 0)
 		return r;
@@ -157,7 +200,8 @@ static int vm_create(struct vmm *vm, char **ret_error)
 		return vmm_error(ret_error, errno, "interrupt controllers: %s", strerror(errno));
 	r = vmm_mem_slot_flags(vm, 0);
 	if (r < 0)
-		return vmm_error(ret_error, -r, "KVM_SET_USER_MEMORY_REGION: %s", strerror(-r));
+		return vmm_error(ret_error, -r, "memory_mib: %u; KVM_SET_USER_MEMORY_REGION: %s",
+				 vm->config->memory_mib, strerror(-r));
 	return vmm_vcpus_new(vm, ret_error);
 }
 
@@ -279,25 +323,48 @@ int vmm_threads_start(struct vmm *vm, char **ret_error)
 	return r;
 }
 
+/* The disk against what its guest was told, which it is told again. */
+static int disk_fits(struct vmm *vm, unsigned i, char **ret_error)
+{
+	const struct vmm_disk *d = vm->disks[i];
+	struct vmm_blk *blk = vm->machine->blks[i];
+	bool fits;
+
+	pthread_mutex_lock(&vm->dev_lock);
+	fits = vmm_blk_size_set(blk, d->size_bytes, d->align_bytes);
+	pthread_mutex_unlock(&vm->dev_lock);
+	if (!fits)
+		return vmm_error(ret_error, EINVAL,
+				 "disk %u: needs blocks of %u bytes, but its guest was told %u", i,
+				 d->align_bytes, blk->block_promised);
+	if (blk->size_promised > d->size_bytes)
+		return vmm_error(
+			ret_error, EINVAL, "disk %u: %llu bytes, but its guest was told %llu", i,
+			(unsigned long long)d->size_bytes, (unsigned long long)blk->size_promised);
+	return 0;
+}
+
+int vmm_disks_fit(struct vmm *vm, char **ret_error)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < vm->n_disks && r == 0; i++)
+		if (vm->disks[i]->size_bytes)
+			r = disk_fits(vm, i, ret_error);
+	return r;
+}
+
 int vmm_disks_open(struct vmm *vm, uint64_t generation, char **ret_error)
 {
 	for (unsigned i = 0; i < vm->n_disks; i++) {
 		struct vmm_disk *d = vm->disks[i];
-		struct vmm_blk *blk = vm->machine->blks[i];
 		int r = d->ops->open(d, generation, ret_error);
 
 		if (r < 0)
 			return r;
-		pthread_mutex_lock(&vm->dev_lock);
-		vmm_blk_size_set(blk, d->size_bytes, d->align_bytes);
-		if (blk->size_promised > d->size_bytes)
-			r = -EINVAL;
-		pthread_mutex_unlock(&vm->dev_lock);
+		r = disk_fits(vm, i, ret_error);
 		if (r < 0)
-			return vmm_error(ret_error, EINVAL,
-					 "disk %u: %llu bytes, but its guest was told %llu", i,
-					 (unsigned long long)d->size_bytes,
-					 (unsigned long long)blk->size_promised);
+			return r;
 	}
 	pthread_mutex_lock(&vm->run_lock);
 	vm->generation = generation;

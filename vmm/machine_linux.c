@@ -125,13 +125,27 @@ static int disk_new(struct vmm *vm, unsigned i, char **ret_error)
 	int r;
 
 	if (c->file[0])
-		return vmm_disk_file_new(m->uring, c->file, on_fenced, vm, &vm->disks[i], ret_error);
+		return vmm_disk_file_new(m->uring, c->file, c->readonly, on_fenced, vm,
+					 &vm->disks[i], ret_error);
 	if (!m->csv) {
 		r = vmm_csv_new(vm, on_fenced, &m->csv, ret_error);
 		if (r < 0)
 			return r;
 	}
-	return vmm_disk_csv_new(m->csv, m->uring, c->volume, c->path, &vm->disks[i], ret_error);
+	return vmm_disk_csv_new(m->csv, m->uring, c->volume, c->path, c->readonly, &vm->disks[i],
+				ret_error);
+}
+
+/* Two names of one file: what the guest writes to one disk it would read from the other. */
+static int disk_unique(struct vmm *vm, unsigned i, char **ret_error)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (vmm_disk_file_same(vm->disks[i], vm->disks[k]))
+			return vmm_error(ret_error, EINVAL,
+					 "disk %s: the same file as disk %s; allowed: each file "
+					 "once in a VM",
+					 vm->config->disks[i].file, vm->config->disks[k].file);
+	return 0;
 }
 
 static int disks_new(struct vmm *vm, char **ret_error)
@@ -144,6 +158,9 @@ static int disks_new(struct vmm *vm, char **ret_error)
 		if (r < 0)
 			return r;
 		vm->n_disks = i + 1;
+		r = disk_unique(vm, i, ret_error);
+		if (r < 0)
+			return r;
 		blk = calloc(1, sizeof(*blk));
 		if (!blk)
 			return vmm_error(ret_error, ENOMEM, "disk %u: out of memory", i);

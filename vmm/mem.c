@@ -29,6 +29,49 @@ void vmm_mem_init(struct vmm_mem *mem, uint8_t *host, uint64_t total_bytes, uint
 	}
 }
 
+uint64_t vmm_mem_max_bytes(unsigned address_bits)
+{
+	uint64_t end = address_bits >= 64 ? UINT64_MAX : 1ull << address_bits;
+
+	if (end <= VMM_GPA_HOLE_END)
+		return end < VMM_GPA_HOLE ? end : VMM_GPA_HOLE;
+	return end - (VMM_GPA_HOLE_END - VMM_GPA_HOLE);
+}
+
+/* The number of KiB on the line that begins with that. */
+static bool meminfo_get(const char *text, const char *name, uint64_t *ret_kib)
+{
+	size_t len = strlen(name);
+	uint64_t v = 0;
+	bool digits = false;
+
+	while (strncmp(text, name, len) != 0) {
+		text = strchr(text, '\n');
+		if (!text)
+			return false;
+		text++;
+	}
+	for (text += len; *text == ' ' || *text == '\t'; text++)
+		;
+	for (; *text >= '0' && *text <= '9' && v < UINT64_MAX / 100; text++) {
+		v = v * 10 + (uint64_t)(*text - '0');
+		digits = true;
+	}
+	*ret_kib = v;
+	return digits;
+}
+
+bool vmm_meminfo_available(const char *text, uint64_t *ret_kib)
+{
+	uint64_t memory, swap = 0;
+
+	if (!meminfo_get(text, "MemAvailable:", &memory))
+		return false;
+	(void)meminfo_get(text, "SwapFree:", &swap);
+	*ret_kib = memory + swap;
+	return true;
+}
+
 size_t vmm_mem_dirty_words(uint64_t total_bytes)
 {
 	return (size_t)((total_bytes / VMM_PAGE_SIZE + 63) / 64);

@@ -35,6 +35,10 @@ struct vmm_mem {
 
 /* Lays low and high RAM out over one mapping of total_bytes (page-aligned) at host. */
 void vmm_mem_init(struct vmm_mem *mem, uint8_t *host, uint64_t total_bytes, uint64_t *dirty);
+/* The most memory whose last byte (above the hole for devices) has an address of so many bits. */
+uint64_t vmm_mem_max_bytes(unsigned address_bits);
+/* KiB of memory and swap that can be had, of the text of /proc/meminfo; false: it does not say. */
+bool vmm_meminfo_available(const char *text, uint64_t *ret_kib);
 size_t vmm_mem_dirty_words(uint64_t total_bytes);
 
 /* Borrowed for the life of the VM; NULL if [gpa, gpa + len_bytes) is not all RAM. */

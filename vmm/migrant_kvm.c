@@ -250,7 +250,7 @@ static int port_load(void *arg, const struct vmm_mig_state *s, char **ret_error)
 	/* Devices last: they may raise interrupts, which loading the controllers would wipe out. */
 	for (unsigned i = 0; i < vm->n_devs && !r; i++)
 		r = device_load(vm, i, &s->devices[i], ret_error);
-	return r;
+	return r ? r : vmm_disks_fit(vm, ret_error);
 }
 
 static int hex(char c)

@@ -128,13 +128,27 @@ static bool volume_path_ok(const char *path)
 	return false;
 }
 
+static int bool_get(const struct reader *r, const char *field, bool *ret_v)
+{
+	const json_t *v = json_object_get(r->object, field);
+
+	if (v && !json_is_boolean(v))
+		return refuse_value(r, field, v, "true or false");
+	*ret_v = json_is_true(v);
+	return 0;
+}
+
 static int disk_get(const struct reader *r, struct vmm_config_disk *d)
 {
-	static const char *const known[] = { "volume", "path", "file", "size", NULL };
-	bool file = json_object_get(r->object, "file"), volume = json_object_get(r->object, "volume");
+	static const char *const known[] = { "volume", "path", "file", "size", "readonly", NULL };
+	bool file = json_object_get(r->object, "file"),
+	     volume = json_object_get(r->object, "volume");
 	int e;
 
 	unknown_warn(r, known);
+	e = bool_get(r, "readonly", &d->readonly);
+	if (e < 0)
+		return e;
 	if (file == volume)
 		return refuse(r, "file", file ? "both file and volume" : "neither file nor volume",
 			      "{\"volume\", \"path\"} or {\"file\"}");
@@ -159,7 +173,7 @@ static bool mac_parse(const char *text, uint8_t mac[6])
 		return false;
 	for (unsigned i = 0; i < 6; i++)
 		mac[i] = (uint8_t)b[i];
-	return !(mac[0] & 1);
+	return !(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6) != 0;
 }
 
 static int net_get(const struct reader *r, struct vmm_config_net *n)
@@ -174,7 +188,8 @@ static int net_get(const struct reader *r, struct vmm_config_net *n)
 	if (e == 0)
 		e = str_get(r, "mac", true, mac, sizeof(mac));
 	if (e == 0 && !mac_parse(mac, n->mac))
-		return refuse(r, "mac", mac, "a unicast address as 52:54:00:12:34:56");
+		return refuse(r, "mac", mac,
+			      "a unicast address as 52:54:00:12:34:56, not all zeros");
 	if (e == 0 && (strchr(n->tap, '/') || strchr(n->tap, ' ') || strchr(n->tap, '%')))
 		return refuse(r, "tap", n->tap, "the name of a network interface");
 	return e;
@@ -205,6 +220,46 @@ static int array_get(const struct reader *r, const char *field, struct vmm_confi
 		if (e < 0)
 			return e;
 		(*ret_n)++;
+	}
+	return 0;
+}
+
+static bool disk_same(const struct vmm_config_disk *a, const struct vmm_config_disk *b)
+{
+	return strcmp(a->file, b->file) == 0 && strcmp(a->volume, b->volume) == 0 &&
+	       strcmp(a->path, b->path) == 0;
+}
+
+/* What one VM may have but once.  Two names of one file are found when they are opened. */
+static int unique_check(const struct reader *r, const struct vmm_config *c)
+{
+	for (unsigned i = 0; i < c->n_disks; i++) {
+		for (unsigned k = 0; k < i; k++) {
+			char field[32];
+
+			(void)snprintf(field, sizeof(field), "disks[%u]", i);
+			if (disk_same(&c->disks[i], &c->disks[k]))
+				return refuse(r, field,
+					      c->disks[i].file[0] ? c->disks[i].file
+								  : c->disks[i].path,
+					      "each file once in a VM");
+		}
+	}
+	for (unsigned i = 0; i < c->n_nets; i++) {
+		for (unsigned k = 0; k < i; k++) {
+			const uint8_t *m = c->nets[i].mac;
+			char field[32], seen[32];
+
+			(void)snprintf(field, sizeof(field), "nets[%u].mac", i);
+			(void)snprintf(seen, sizeof(seen), "%02x:%02x:%02x:%02x:%02x:%02x", m[0],
+				       m[1], m[2], m[3], m[4], m[5]);
+			if (memcmp(m, c->nets[k].mac, 6) == 0)
+				return refuse(r, field, seen, "each address once in a VM");
+			(void)snprintf(field, sizeof(field), "nets[%u].tap", i);
+			if (strcmp(c->nets[i].tap, c->nets[k].tap) == 0)
+				return refuse(r, field, c->nets[i].tap,
+					      "each interface once in a VM");
+		}
 	}
 	return 0;
 }
@@ -257,12 +312,25 @@ static int strings_get(const struct reader *r, struct vmm_config *c)
 
 static int config_get(const struct reader *r, struct vmm_config *c)
 {
-	static const char *const known[] = { "name",	    "uuid",  "generation", "memory_mib",
-					     "cpus",	    "kernel", "initrd",	   "append",
-					     "uid",	    "disks", "nets",	   "run_dir",
-					     "tls_dir",	    "downtime_ms", "paused", "peer",
-					     "stopped_since_ms", "lease", NULL };
-	const json_t *paused = json_object_get(r->object, "paused");
+	static const char *const known[] = { "name",
+					     "uuid",
+					     "generation",
+					     "memory_mib",
+					     "cpus",
+					     "kernel",
+					     "initrd",
+					     "append",
+					     "uid",
+					     "disks",
+					     "nets",
+					     "run_dir",
+					     "tls_dir",
+					     "downtime_ms",
+					     "paused",
+					     "peer",
+					     "stopped_since_ms",
+					     "lease",
+					     NULL };
 	int e;
 
 	if (!json_is_object(r->object))
@@ -275,10 +343,9 @@ static int config_get(const struct reader *r, struct vmm_config *c)
 		e = array_get(r, "disks", c, VMM_DISKS_MAX, &c->n_disks);
 	if (e == 0)
 		e = array_get(r, "nets", c, VMM_NETS_MAX, &c->n_nets);
-	if (e == 0 && paused && !json_is_boolean(paused))
-		return refuse_value(r, "paused", paused, "true or false");
-	c->paused = json_is_true(paused);
-	return e;
+	if (e == 0)
+		e = bool_get(r, "paused", &c->paused);
+	return e < 0 ? e : unique_check(r, c);
 }
 
 int vmm_config_load(const char *path, struct vmm_config **ret_config, char **ret_error)

@@ -20,6 +20,7 @@ struct vmm_config_disk {
 	char volume[CL_NAME_MAX];
 	char path[PATH_MAX];
 	char file[PATH_MAX];
+	bool readonly;
 };
 
 struct vmm_config_net {

@@ -151,6 +151,11 @@ int vmm_threads_start(struct vmm *vm, char **ret_error);
 int vmm_disks_open(struct vmm *vm, uint64_t generation, char **ret_error);
 /* Does what can be done ahead of vmm_disks_open() without disturbing another user.  Blocking. */
 int vmm_disks_prepare(struct vmm *vm, char **ret_error);
+/*
+ * Those disks of which it is known: are they what a restored guest was told?  0 or -errno; before a
+ * migration is ready, so that the source goes on.
+ */
+int vmm_disks_fit(struct vmm *vm, char **ret_error);
 /* Closes all disks; the machine is quiet.  Blocking. */
 void vmm_disks_close(struct vmm *vm);
 

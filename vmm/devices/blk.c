@@ -15,6 +15,7 @@
 #define TYPE_BLOCK 2u
 
 #define F_SEG_MAX  (1ull << 2)
+#define F_RO	   (1ull << 5)
 #define F_BLK_SIZE (1ull << 6)
 #define F_FLUSH	   (1ull << 9)
 
@@ -106,7 +107,7 @@ static void iov_build(struct vmm_blk_req *req, bool in)
 static bool range_ok(const struct vmm_blk *blk, uint64_t sector, uint64_t len_bytes)
 {
 	uint64_t size = blk->disk->size_bytes;
-	unsigned align = blk->disk->align_bytes > SECTOR ? blk->disk->align_bytes : SECTOR;
+	unsigned align = blk->block_bytes;
 
 	return len_bytes > 0 && len_bytes % align == 0 && sector <= size / SECTOR &&
 	       sector * SECTOR % align == 0 && len_bytes <= size - sector * SECTOR;
@@ -150,7 +151,8 @@ static bool start(struct vmm_blk_req *req)
 	case T_OUT:
 		req->disk.op = type == T_IN ? VMM_DISK_READ : VMM_DISK_WRITE;
 		iov_build(req, type == T_IN);
-		if (!range_ok(blk, sector, req->disk.len_bytes)) {
+		if (!range_ok(blk, sector, req->disk.len_bytes) ||
+		    (type == T_OUT && blk->disk->readonly)) {
 			finish(req, S_IOERR, 0);
 			return false;
 		}
@@ -227,7 +229,17 @@ static unsigned blk_in_flight(const struct vmm_virtio *vd)
 
 static void blk_save(struct vmm_virtio *vd, struct cl_writer *w)
 {
-	cl_write_u64(w, ((const struct vmm_blk *)vd)->disk->size_bytes);
+	const struct vmm_blk *blk = (const struct vmm_blk *)vd;
+
+	cl_write_u64(w, blk->disk->size_bytes);
+	/* 512 is what a vmm that says nothing has told its guest: older ones read no further. */
+	if (blk->block_bytes != SECTOR)
+		cl_write_u32(w, blk->block_bytes);
+}
+
+static bool block_ok(uint32_t block_bytes)
+{
+	return block_bytes == SECTOR || block_bytes == VMM_BLK_BLOCK_MAX;
 }
 
 static int blk_restore(struct vmm_virtio *vd, struct cl_reader *r)
@@ -235,7 +247,11 @@ static int blk_restore(struct vmm_virtio *vd, struct cl_reader *r)
 	struct vmm_blk *blk = (struct vmm_blk *)vd;
 
 	blk->size_promised = cl_read_u64(r);
-	return r->bad || blk->size_promised % SECTOR ? -EBADMSG : 0;
+	blk->block_promised = SECTOR;
+	if (cl_reader_left(r))
+		blk->block_promised = cl_read_u32(r);
+	return r->bad || blk->size_promised % SECTOR || !block_ok(blk->block_promised) ? -EBADMSG
+										       : 0;
 }
 
 static const struct vmm_virtio_ops blk_ops = {
@@ -245,30 +261,40 @@ static const struct vmm_virtio_ops blk_ops = {
 	.restore = blk_restore,
 };
 
-void vmm_blk_size_set(struct vmm_blk *blk, uint64_t size_bytes, unsigned align_bytes)
+bool vmm_blk_size_set(struct vmm_blk *blk, uint64_t size_bytes, unsigned align_bytes)
 {
 	uint64_t capacity_le = size_bytes / SECTOR;
 	uint32_t block_le = align_bytes > SECTOR ? align_bytes : SECTOR, seg_max_le = SEG_MAX;
 
+	if (blk->block_promised) {
+		/* The guest keeps what it was told; a coarser disk cannot do that. */
+		if (block_le > blk->block_promised)
+			return false;
+		block_le = blk->block_promised;
+	}
+	blk->block_bytes = block_le;
 	memcpy(blk->virtio.config, &capacity_le, 8);
 	memcpy(blk->virtio.config + 12, &seg_max_le, 4);
 	memcpy(blk->virtio.config + 20, &block_le, 4);
+	return true;
 }
 
 void vmm_blk_init(struct vmm_blk *blk, const struct vmm_host *host, const char *name,
 		  struct vmm_disk *disk, const uint64_t *generation)
 {
 	vmm_virtio_init(&blk->virtio, host, name, TYPE_BLOCK, &blk_ops,
-			F_SEG_MAX | F_BLK_SIZE | F_FLUSH, 1, VMM_BLK_QUEUE_SIZE);
+			F_SEG_MAX | F_BLK_SIZE | F_FLUSH | (disk->readonly ? F_RO : 0), 1,
+			VMM_BLK_QUEUE_SIZE);
 	blk->disk = disk;
 	blk->generation = generation;
 	blk->n_busy = 0;
 	blk->size_promised = 0;
+	blk->block_promised = 0;
 	for (unsigned i = 0; i < VMM_BLK_QUEUE_SIZE; i++) {
 		blk->reqs[i].busy = false;
 		blk->reqs[i].blk = blk;
 		blk->reqs[i].disk.done = on_done;
 	}
 	blk->virtio.config_bytes = CFG_BYTES;
-	vmm_blk_size_set(blk, disk->size_bytes, disk->align_bytes);
+	(void)vmm_blk_size_set(blk, disk->size_bytes, disk->align_bytes);
 }

@@ -14,6 +14,7 @@
 #include "vmm/disk.h"
 
 #define VMM_BLK_QUEUE_SIZE 128u
+#define VMM_BLK_BLOCK_MAX  4096u
 
 struct vmm_blk_req {
 	struct vmm_disk_req disk; /* first */
@@ -27,7 +28,10 @@ struct vmm_blk {
 	struct vmm_virtio virtio; /* "blk0"... */
 	struct vmm_disk *disk;	  /* borrowed */
 	const uint64_t *generation; /* borrowed */
-	uint64_t size_promised; /* what a restored guest was told; the disk may not be smaller */
+	uint64_t size_promised;	 /* what a restored guest was told; the disk may not be smaller */
+	uint32_t block_promised; /* the same of the block size: the disk may not need more; 0: a
+				    fresh guest */
+	uint32_t block_bytes;	 /* that the guest is told */
 	unsigned n_busy;
 	struct vmm_blk_req reqs[VMM_BLK_QUEUE_SIZE];
 };
@@ -35,7 +39,10 @@ struct vmm_blk {
 /* disk has its size and alignment; it may be closed until the VM runs. */
 void vmm_blk_init(struct vmm_blk *blk, const struct vmm_host *host, const char *name,
 		  struct vmm_disk *disk, const uint64_t *generation);
-/* The disk's size is known now; before a driver looks. */
-void vmm_blk_size_set(struct vmm_blk *blk, uint64_t size_bytes, unsigned align_bytes);
+/*
+ * The disk's size is known now; before a driver looks.  False: it needs a larger block than a
+ * restored guest was told (block_promised).
+ */
+bool vmm_blk_size_set(struct vmm_blk *blk, uint64_t size_bytes, unsigned align_bytes);
 
 #endif

@@ -15,6 +15,7 @@
 #define F_NEXT	   1u
 #define F_WRITE	   2u
 #define F_FLUSH	   (1u << 9)
+#define F_RO	   (1u << 5)
 
 static struct vmm_blk blk;
 static struct vmm_disk disk;
@@ -193,8 +194,95 @@ static void test_quiesce(void)
 	CU_ASSERT_EQUAL(guest_used(0), 2);
 }
 
+/* A write to it is answered here: nothing reaches the host. */
+static void test_readonly(void)
+{
+	guest_new();
+	disk = (struct vmm_disk){
+		.ops = &disk_ops, .size_bytes = DISK_BYTES, .align_bytes = 512, .readonly = true
+	};
+	n_waiting = n_avail = 0;
+	vmm_blk_init(&blk, &guest_host, "blk0", &disk, &generation);
+	CU_ASSERT_TRUE(blk.virtio.features & F_RO);
+	CU_ASSERT_EQUAL(vmm_pci_bus_add(&guest_pci, &blk.virtio.pci), 0);
+	bar = guest_cfg_read(SLOT, 0x10, 4) & ~0xfu;
+	guest_driver(bar, SLOT, F_FLUSH, 1);
+	request(1, 0, 512);
+	CU_ASSERT_EQUAL(n_waiting, 0);
+	CU_ASSERT_EQUAL(guest_ram[STATUS], 1);
+	request(0, 0, 512);
+	CU_ASSERT_EQUAL(n_waiting, 1);
+	answer(0);
+	CU_ASSERT_EQUAL(guest_ram[STATUS], 0);
+	fresh(F_FLUSH);
+	CU_ASSERT_FALSE(blk.virtio.features & F_RO);
+}
+
+/* Saves a device over a disk of that block size; the next one over another disk takes the state. */
+static int moved(unsigned from_align, unsigned to_align, bool *ret_fits)
+{
+	static uint8_t state[4096];
+	struct cl_writer w;
+	struct cl_reader r;
+	int rc;
+
+	guest_new();
+	disk = (struct vmm_disk){ .ops = &disk_ops,
+				  .size_bytes = DISK_BYTES,
+				  .align_bytes = from_align };
+	vmm_blk_init(&blk, &guest_host, "blk0", &disk, &generation);
+	CU_ASSERT_EQUAL(vmm_pci_bus_add(&guest_pci, &blk.virtio.pci), 0);
+	cl_writer_init(&w, state, sizeof(state));
+	blk.virtio.dev.ops->save(&blk.virtio.dev, &w);
+	guest_new();
+	disk.align_bytes = to_align;
+	vmm_blk_init(&blk, &guest_host, "blk0", &disk, &generation);
+	CU_ASSERT_EQUAL(vmm_pci_bus_add(&guest_pci, &blk.virtio.pci), 0);
+	cl_reader_init(&r, state, (size_t)cl_writer_done(&w));
+	rc = blk.virtio.dev.ops->restore(&blk.virtio.dev, &r);
+	rc = rc ? rc : cl_reader_done(&r);
+	*ret_fits = vmm_blk_size_set(&blk, DISK_BYTES, to_align);
+	return rc;
+}
+
+static uint32_t told(void)
+{
+	uint32_t block;
+
+	memcpy(&block, blk.virtio.config + 20, 4);
+	return block;
+}
+
+/* A guest keeps the block size that it was told, wherever it goes. */
+static void test_block_size(void)
+{
+	bool fits;
+
+	CU_ASSERT_EQUAL(moved(512, 512, &fits), 0);
+	CU_ASSERT_TRUE(fits);
+	CU_ASSERT_EQUAL(told(), 512);
+	CU_ASSERT_EQUAL(moved(4096, 4096, &fits), 0);
+	CU_ASSERT_TRUE(fits);
+	CU_ASSERT_EQUAL(told(), 4096);
+	CU_ASSERT_EQUAL(moved(4096, 512, &fits), 0);
+	CU_ASSERT_TRUE(fits);
+	CU_ASSERT_EQUAL(told(), 4096);
+	CU_ASSERT_EQUAL(moved(512, 4096, &fits), 0);
+	CU_ASSERT_FALSE(fits);
+	/* Before there was such a field the state ended with the size; 512 is still written so. */
+	fresh(F_FLUSH);
+	blk.block_bytes = 4096;
+	request(0, 1, 512);
+	CU_ASSERT_EQUAL(guest_ram[STATUS], 1);
+	request(0, 8, 4096);
+	CU_ASSERT_EQUAL(n_waiting, 1);
+	answer(0);
+	CU_ASSERT_EQUAL(guest_ram[STATUS], 0);
+}
+
 UNIT_MAIN("blk", { "read, write, flush", test_read_write },
 	  { "writes are stable without FLUSH", test_write_through },
 	  { "the device id names the generation", test_device_id },
 	  { "bad requests", test_bad_requests }, { "reset in flight", test_reset_in_flight },
-	  { "quiesce and go on", test_quiesce })
+	  { "quiesce and go on", test_quiesce }, { "a read-only disk", test_readonly },
+	  { "block size", test_block_size })

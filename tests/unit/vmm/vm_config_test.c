@@ -47,16 +47,21 @@ static void test_good(void)
 	char *error;
 
 	(void)!mkstemp(path);
-	error = load(GOOD ",\"append\":\"a b\",\"initrd\":\"/i\",\"downtime_ms\":50,\"paused\":true,"
-			  "\"disks\":[{\"volume\":\"v1\",\"path\":\"vms/a.img\"},{\"file\":\"/dev/x\"}],"
-			  "\"nets\":[{\"tap\":\"t0\",\"bridge\":\"br0\",\"mac\":\"52:54:00:12:34:56\"}]}",
-		     &c);
+	error = load(
+		GOOD
+		",\"append\":\"a b\",\"initrd\":\"/i\",\"downtime_ms\":50,\"paused\":true,"
+		"\"disks\":[{\"volume\":\"v1\",\"path\":\"vms/a.img\"},{\"file\":\"/dev/"
+		"x\",\"readonly\":true}],"
+		"\"nets\":[{\"tap\":\"t0\",\"bridge\":\"br0\",\"mac\":\"52:54:00:12:34:56\"}]}",
+		&c);
 	CU_ASSERT_PTR_NULL_FATAL(error);
 	CU_ASSERT_STRING_EQUAL(c->name, "vm1");
 	CU_ASSERT_EQUAL(c->generation, 3);
 	CU_ASSERT_EQUAL(c->n_disks, 2);
 	CU_ASSERT_STRING_EQUAL(c->disks[0].path, "vms/a.img");
 	CU_ASSERT_STRING_EQUAL(c->disks[1].file, "/dev/x");
+	CU_ASSERT_FALSE(c->disks[0].readonly);
+	CU_ASSERT_TRUE(c->disks[1].readonly);
 	CU_ASSERT_EQUAL(c->nets[0].mac[5], 0x56);
 	CU_ASSERT_EQUAL(c->downtime_ms, 50);
 	CU_ASSERT_TRUE(c->paused);
@@ -91,6 +96,21 @@ static void test_bad(void)
 		"allowed");
 	refused(GOOD ",\"nets\":[{\"tap\":\"a-name-that-is-too-long\",\"mac\":\"52:54:00:12:34:56\"}]}",
 		"nets[0].tap", "15");
+	refused(GOOD ",\"nets\":[{\"tap\":\"t\",\"mac\":\"00:00:00:00:00:00\"}]}", "nets[0].mac",
+		"zeros");
+	refused(GOOD ",\"nets\":[{\"tap\":\"t\",\"mac\":\"52:54:00:12:34:56\"},"
+		     "{\"tap\":\"u\",\"mac\":\"52:54:00:12:34:56\"}]}",
+		"nets[1].mac: 52:54:00:12:34:56", "once in a VM");
+	refused(GOOD ",\"nets\":[{\"tap\":\"t\",\"mac\":\"52:54:00:12:34:56\"},"
+		     "{\"tap\":\"t\",\"mac\":\"52:54:00:12:34:57\"}]}",
+		"nets[1].tap: t", "once in a VM");
+	refused(GOOD ",\"disks\":[{\"file\":\"/a\"},{\"file\":\"/b\"},{\"file\":\"/a\"}]}",
+		"disks[2]: /a", "once in a VM");
+	refused(GOOD ",\"disks\":[{\"volume\":\"v\",\"path\":\"a/b\"},"
+		     "{\"volume\":\"v\",\"path\":\"a/b\"}]}",
+		"disks[1]: a/b", "once in a VM");
+	refused(GOOD ",\"disks\":[{\"file\":\"/a\",\"readonly\":1}]}", "disks[0].readonly",
+		"true or false");
 	refused(GOOD ",\"paused\":1}", "paused", "true or false");
 	unlink(path);
 }
