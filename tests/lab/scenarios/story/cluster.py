@@ -89,13 +89,20 @@ class Cluster:
 class EventWatch:
     """clusterctl events --follow on one node; each event gets the time at which we heard it."""
 
-    def __init__(self, lab, node):
+    def __init__(self, cluster, node):
         self.node = node
         self.events = []
         self.lock = threading.Lock()
-        self.proc = lab.exec_popen(node, "clusterctl", "events", "--follow", "--json",
-                                   stdout=-1)
+        # What happened before is not ours: after the last event that there is; that one once more, as the
+        # sign that the watch has begun.
+        past = cluster.ctl(node, "events").get("events") or []
+        self.last = past[-1]["id"] if past else 0
+        self.proc = cluster.lab.exec_popen(node, "clusterctl", "events", "--follow", "--since",
+                                           str(max(self.last - 1, 0)), "--json", stdout=-1)
+        self.begun = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
+        if past and not self.begun.wait(60):
+            raise StoryError(f"on {node}: clusterctl events --follow tells nothing")
 
     def _read(self):
         for line in self.proc.stdout:
@@ -103,7 +110,8 @@ class EventWatch:
                 event = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(event, dict):
+            self.begun.set()
+            if isinstance(event, dict) and event.get("id", 0) > self.last:
                 event["heard"] = time.time()
                 with self.lock:
                     self.events.append(event)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the clients outside heard: the log of one guest's acknowledgements and figures from it."""
+import itertools
 import os
 import subprocess
 import time
@@ -19,6 +20,7 @@ class Follower:
         self.notes = []
         self.offset = 0
         self.rest = b""
+        self.sent = {}  # of the log, by node and file: bytes that are there
         client = os.path.join(os.path.dirname(os.path.realpath(__file__)), "follow_client.py")
         self.proc = subprocess.Popen(["ip", "netns", "exec", lab.netns(), "python3", client,
                                       address, path], stdin=subprocess.DEVNULL)
@@ -62,7 +64,8 @@ class Follower:
     def wait_ack(self, since, seconds=400, boot_not=None, count=1, what="acknowledged stamps"):
         """Until count acknowledgements were heard after a moment; the first of them."""
         def probe():
-            got = [a for a in self.read()[-20000:] if a.heard > since and a.boot != boot_not]
+            got = list(itertools.takewhile(lambda a: a.heard > since, reversed(self.read())))
+            got = [a for a in reversed(got) if a.boot != boot_not]
             if len(got) >= count:
                 return got[0]
             raise StoryError(f"{len(got)} heard, client says {self.notes[-1:]}")
@@ -90,10 +93,6 @@ class Follower:
         """The connections that brought something since a moment."""
         return {a.connection for a in self.read() if a.heard >= begin}
 
-    def settle(self, seconds):
-        """Let the guest run a while and be heard."""
-        began = time.time()
-        self.wait_ack(began, count=5)
-        left = began + seconds - time.time()
-        if left > 0:
-            time.sleep(left)
+    def settle(self, count=50):
+        """Until the guest was heard a while: so many acknowledgements."""
+        self.wait_ack(time.time(), count=count)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The benchmarks, in the same run as the story. They measure and flag; a slow machine fails no claim."""
+"""--measure: the benchmarks, in the same run as the story. They measure and flag; a slow machine fails no claim."""
 import json
 import os
 import sys

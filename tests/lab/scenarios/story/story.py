@@ -9,7 +9,7 @@ import time
 from . import verify
 from .cluster import Cluster, EventWatch
 from .follow import Follower
-from .tools import SOURCE, Lab, Progress, StoryError, claim, run, wait
+from .tools import SOURCE, Lab, Progress, StoryError, claim, run, together, wait
 
 VOLUME = "vol1"
 SWITCH = "vmbr0"
@@ -31,6 +31,7 @@ class Story:
         self.cluster = Cluster(self.lab, self.node_names)
         self.progress = Progress()
         self.rows = []
+        self.part = None  # (what, since): what the step is at
         self.figures = {}
         self.followers = {}
         self.watches = []
@@ -56,7 +57,7 @@ class Story:
         return self.followers[vm]
 
     def watch(self, node):
-        w = EventWatch(self.lab, node)
+        w = EventWatch(self.cluster, node)
         self.watches.append(w)
         return w
 
@@ -67,27 +68,42 @@ class Story:
     # -- telling -------------------------------------------------------------------------------
 
     def now(self, text):
+        self.part_ends(text)
         self.progress.now(text)
+
+    def part_ends(self, then=None):
+        """The time of what was going on, for the table at the end."""
+        moment = time.monotonic()
+        if self.part and self.rows:
+            self.rows[-1]["parts"].append([self.part[0], round(moment - self.part[1], 1)])
+        self.part = (then, moment) if then else None
+
+    def disk_check(self, vm, follower, at):
+        reader = next((n for n in reversed(self.cluster.live) if n != at), self.cluster.live[0])
+        v = verify.disk_good(self.lab, reader, vm, self.image(vm), follower)
+        return f"{vm}: {v['last_seq']} stamps, {v['acks_checked']} acknowledged"
+
+    def check_disks(self):
+        """Every guest's disk, read where the guest is not, against what its client heard."""
+        self.now("checking the disks of VMs " + " ".join(self.followers))
+        at = {v["name"]: v["node"] for v in self.cluster.status()["vms"]}
+        return together(*[lambda vm=vm, f=f: self.disk_check(vm, f, at[vm])
+                          for vm, f in self.followers.items()]) if self.followers else []
+
+    def check_keys(self, gone=()):
+        self.now("comparing the reservations")
+        r = verify.reservations_good(self.lab, self.cluster, self.device, gone)
+        return f"type 8, {len(r['keys'])} keys"
 
     def check_all(self, gone=()):
         """After each step: every guest's disk, and the reservations. Returns one line."""
-        said = []
-        for vm, follower in self.followers.items():
-            at = self.cluster.vm_node(vm)
-            reader = next((n for n in self.cluster.live if n != at), self.cluster.live[0])
-            self.now(f"checking the disk of VM {vm} on {reader}")
-            v = verify.disk_good(self.lab, reader, vm, self.image(vm), follower)
-            said.append(f"{vm}: {v['last_seq']} stamps, {v['acks_checked']} acknowledged")
-        self.now("comparing the reservations")
-        r = verify.reservations_good(self.lab, self.cluster, self.device, gone)
-        said.append(f"type 8, {len(r['keys'])} keys")
-        return "; ".join(said)
+        return "; ".join([*self.check_disks(), self.check_keys(gone)])
 
     def step(self, title, func):
         began = time.monotonic()
-        self.now(title)
-        row = {"step": title, "ok": False, "verified": [], "measured": {}}
+        row = {"step": title, "ok": False, "verified": [], "measured": {}, "parts": []}
         self.rows.append(row)
+        self.now(title)
         try:
             func(self, row)
             row["ok"] = True
@@ -95,6 +111,7 @@ class Story:
             row["error"] = str(e)
             raise
         finally:
+            self.part_ends()
             row["seconds"] = round(time.monotonic() - began, 1)
             measured = ", ".join(f"{k} {v}" for k, v in row["measured"].items())
             self.progress.line(f"{'ok  ' if row['ok'] else 'FAIL'} {title}"
@@ -110,6 +127,7 @@ class Story:
         if not os.path.exists(os.path.join(self.build, "Makefile")):
             raise StoryError(f"{self.build} is not a configured build (--build DIR)")
         run(["make", "-s", "-C", self.build], 1800)
+        shutil.rmtree(self.stage, ignore_errors=True)
         run(["make", "-s", "-C", self.build, "install", f"DESTDIR={self.stage}"], 600)
         claim(os.path.exists(os.path.join(self.stage, "usr/sbin/clusterd")),
               f"{self.stage} has no usr/sbin/clusterd: configure with --prefix=/usr "
@@ -182,7 +200,26 @@ class Story:
 
     def result(self, ok):
         return {"ok": ok, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(time.monotonic() - self.progress.began, 1), "setup": self.setup(),
                 "steps": self.rows, "figures": self.figures}
+
+    @staticmethod
+    def setup():
+        """What quickstart did before: [[step, seconds], ...]."""
+        pairs = [w.rpartition("=") for w in os.environ.get("HF_SETUP", "").split("\n") if "=" in w]
+        return [[name, int(s)] for name, _, s in pairs if s.isdigit()]
+
+    def times(self):
+        """Where the time went, for people."""
+        total = sum(r["seconds"] for r in self.rows) + sum(s for _, s in self.setup())
+        lines = ["", f"{'WHERE THE TIME WENT':46} {'TIME':>8}  LONGEST PARTS"]
+        for name, seconds in self.setup():
+            lines.append(f"{'set-up: ' + name:46} {seconds:7.1f}s")
+        for r in self.rows:
+            parts = sorted(r["parts"], key=lambda p: -p[1])[:3]
+            lines.append(f"{r['step'][:46]:46} {r['seconds']:7.1f}s  "
+                         + ", ".join(f"{what} {s:.0f}" for what, s in parts if s >= 1))
+        return "\n".join([*lines, f"{'all of it':46} {total:7.1f}s"])
 
     def table(self):
         """The final table, for people."""

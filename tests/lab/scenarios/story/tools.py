@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lab as a Python object, bounded waiting, progress on the terminal."""
+import concurrent.futures
 import gzip
 import json
 import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+sys.path.insert(0, os.path.dirname(HERE))
+from labtool import shell as labshell  # noqa: E402
+from labtool.config import Lab as LabInstance, LabError  # noqa: E402
+
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 PATIENCE = float(os.environ.get("HF_PATIENCE") or 1)  # multiplies every bound: slow machines
 
@@ -39,6 +45,12 @@ def wait(what, seconds, probe, step=0.3):
         time.sleep(step)
 
 
+def together(*calls):
+    """Runs them beside each other; what they return, in their order. The first that failed is raised."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(calls)) as pool:
+        return [f.result() for f in [pool.submit(c) for c in calls]]
+
+
 class Progress:
     """One line a step: rewritten on a terminal, plain lines elsewhere."""
 
@@ -46,8 +58,13 @@ class Progress:
         self.began = time.monotonic()
         self.live = sys.stdout.isatty()
         self.open = False
+        self.lock = threading.Lock()
 
     def _put(self, text, end):
+        with self.lock:
+            self._put_locked(text, end)
+
+    def _put_locked(self, text, end):
         stamp = f"[{time.monotonic() - self.began:6.1f} s] "
         if self.live:
             width = os.get_terminal_size().columns if sys.stdout.isatty() else 200
@@ -101,7 +118,10 @@ class Lab:
 
     def __init__(self):
         self.tool = os.path.join(os.path.dirname(HERE), "lab")
+        self.instance = LabInstance()
+        self.locks = {}
         self._netns = None
+        self._status = None
 
     def call(self, *args, seconds=600, check=True, stdin=None):
         return run([self.tool, *args], seconds, stdin, check)
@@ -121,8 +141,20 @@ class Lab:
             self._netns = self.call("netns").out.strip()
         return self._netns
 
+    def argv(self, node, argv):
+        """How a command is run in a node, over the connection that is kept (`lab exec`, without its start)."""
+        try:
+            with self.locks.setdefault(node, threading.Lock()):
+                labshell.connect(self.instance, node)
+        except LabError as e:
+            raise StoryError(str(e)) from None
+        return labshell.exec_argv(self.instance, node, list(argv))
+
     def exec(self, node, *argv, seconds=120, check=True, stdin=None):
-        return self.call("exec", node, "--", *argv, seconds=seconds, check=check, stdin=stdin)
+        done = run(self.argv(node, argv), seconds, stdin, False)
+        if check and done.code != 0:
+            raise StoryError(f"on {node}: '{shlex.join(argv)}' ended with status {done.code}: {done.said()}")
+        return done
 
     def shell(self, node, line, seconds=120, check=True, stdin=None):
         return self.exec(node, "sh", "-c", line, seconds=seconds, check=check, stdin=stdin)
@@ -133,11 +165,14 @@ class Lab:
                    stdin=gzip.compress(data, 1))
 
     def exec_popen(self, node, *argv, stdout):
-        return subprocess.Popen([self.tool, "exec", node, "--", *argv], stdin=subprocess.DEVNULL,
-                                stdout=stdout, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(self.argv(node, argv), stdin=subprocess.DEVNULL, stdout=stdout,
+                                stderr=subprocess.DEVNULL)
 
     def device(self, lun):
         return self.luns()[lun - 1]["device"]
 
     def luns(self):
-        return self.status()["luns"]
+        """They stay what they are as long as the lab is up."""
+        if not self._status:
+            self._status = self.status()
+        return self._status["luns"]

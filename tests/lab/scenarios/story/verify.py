@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The judges: stampcheck on the guests' disks, sg_persist on the LUN. Neither is part of the product."""
+import gzip
 import json
 import re
 import shlex
@@ -9,13 +10,28 @@ from .tools import StoryError, claim
 TEST_DIR = "/usr/lib/holdfast-test"
 
 
+def acks_send(lab, node, follower, path):
+    """What a client heard, into a file of the node; of a log that has grown only what is new."""
+    data = follower.bytes()
+    had = follower.sent.get((node, path), 0)
+    quoted = shlex.quote(path)
+    # a node that was off has lost it: the size says so
+    line = (f"[ \"$(stat -c %s {quoted} 2>/dev/null)\" = {had} ] || exit 9; gunzip -c >> {quoted}" if had
+            else f"gunzip -c > {quoted}")
+    done = lab.shell(node, line, seconds=300, check=False, stdin=gzip.compress(data[had:], 1))
+    if had and done.code == 9:
+        follower.sent.pop((node, path))
+        return acks_send(lab, node, follower, path)
+    claim(done.code == 0, f"the log of {follower.name}'s client does not reach {node}: {done.said()}")
+    follower.sent[(node, path)] = len(data)
+    return path
+
+
 def stampcheck(lab, node, image, followers, limit_s=600):
     """Runs the checker on a node over an image and what clients heard; its verdict."""
     args = []
     for i, f in enumerate(followers):
-        path = f"/tmp/acks.{f.name}.{i}"
-        lab.put(node, path, f.bytes())
-        args += ["--acks", path]
+        args += ["--acks", acks_send(lab, node, f, f"/tmp/acks.{f.name}.{i}")]
     done = lab.exec(node, f"{TEST_DIR}/stampcheck", image, *args, "--json", seconds=limit_s,
                     check=False)
     try:
@@ -41,8 +57,8 @@ def disk_good(lab, node, vm, image, follower):
 def reservations(lab, node, device):
     """(type text or None, sorted list of keys) as sg_persist sees them."""
     quoted = shlex.quote(device)
-    keys = lab.shell(node, f"sg_persist -n -i -k {quoted}", seconds=60).out
-    held = lab.shell(node, f"sg_persist -n -i -r {quoted}", seconds=60).out
+    keys, _, held = lab.shell(node, f"sg_persist -n -i -k {quoted} && echo ==== && "
+                              f"sg_persist -n -i -r {quoted}", seconds=60).out.partition("====\n")
     kind = re.search(r"type:\s*(.+)", held)
     return (kind.group(1).strip() if kind else None,
             sorted(k.lower() for k in re.findall(r"^\s+0x([0-9a-fA-F]+)\s*$", keys, re.M)))
