@@ -23,8 +23,9 @@ bash busybox-static ca-certificates corosync coreutils dmsetup e2fsprogs fdisk f
 init-system-helpers iproute2 iputils-ping kmod less libblkid1 libcmap4 libcpg4
 libdevmapper1.02.1 libfuse3-3 libgnutls30 libiscsi-bin libiscsi7 libjansson4 libqb100
 libseccomp2 libsqlite3-0 liburing2 libvotequorum8 linux-image-amd64 linux-image-cloud-amd64
-multipath-tools netcat-openbsd open-iscsi openssh-server procps psmisc qemu-system-x86 sanlock
-sg3-utils socat sqlite3 strace sysvinit-utils tcpdump tgt uuid-runtime xfsprogs gdb
+lvm2 mdadm multipath-tools netcat-openbsd open-iscsi openssh-server procps psmisc
+qemu-system-x86 sanlock sg3-utils socat sqlite3 strace sysvinit-utils tcpdump tgt uuid-runtime
+xfsprogs gdb
 """.split()
 SUITE = "bookworm"
 # What a node loads before it has its root; their dependencies are found in modules.dep.
