@@ -68,8 +68,9 @@ static int data_open(struct csv_vol *v, char *error)
 	int rc;
 
 	snprintf(v->data_name, sizeof(v->data_name), "hf-%s-data", v->name);
-	if (!csv_map_info(v->data_name, &info) && info.is_down)
-		(void)csv_map_remove(v->data_name, false);
+	rc = csv_map_info(v->data_name, &info);
+	if (!rc && info.is_down)
+		(void)csv_map_remove(v->data_name, false); /* or else the next line says why not */
 	rc = csv_map_create_data(v->name, &v->backing, &v->data_dev);
 	if (rc) {
 		snprintf(error, CSVD_TEXT, "device-mapper device %s: %s", v->data_name,
@@ -136,8 +137,9 @@ int csvd_attach(struct csvd *d, const struct csv_attach *a, char *error)
 		rc = data_open(v, error);
 	if (rc)
 		goto fail;
-	csv_disks_adopt(v);
-	rc = csv_front_mount(v, error);
+	rc = csv_disks_adopt(v, error);
+	if (!rc)
+		rc = csv_front_mount(v, error);
 	if (!rc)
 		rc = csv_link_start(v);
 	if (rc)
@@ -150,6 +152,7 @@ int csvd_attach(struct csvd *d, const struct csv_attach *a, char *error)
 	return 0;
 fail:
 	(void)csv_front_umount(v, true);
+	csv_disks_free(v);
 	csv_nodes_free(v);
 	if (v->data_fd >= 0)
 		close(v->data_fd);
@@ -410,22 +413,51 @@ static void *down_main(void *arg)
 	return NULL;
 }
 
+/* What fails is tried again by csvd_tick(). */
 static void *data_down_main(void *arg)
 {
-	(void)csv_map_down(((struct csv_vol *)arg)->data_name);
+	struct csv_vol *v = arg;
+	int rc = csv_map_down(v->data_name);
+
+	if (!rc || rc == -ENXIO)
+		return NULL;
+	cl_error("volume %s: device %s cannot be put down: %s", v->name, v->data_name,
+		 strerror(-rc));
+	pthread_mutex_lock(&v->lock);
+	v->data_cut_again = true;
+	pthread_mutex_unlock(&v->lock);
 	return NULL;
+}
+
+/* In a thread: it may wait for what is in flight. */
+static void data_down(struct csv_vol *v)
+{
+	pthread_t t;
+
+	if (!pthread_create(&t, NULL, data_down_main, v)) {
+		pthread_detach(t);
+		return;
+	}
+	pthread_mutex_lock(&v->lock);
+	v->data_cut_again = true;
+	pthread_mutex_unlock(&v->lock);
 }
 
 void csvd_down(struct csv_vol *v, const char *reason)
 {
 	pthread_t t;
+	bool again;
 
-	if (v->state.down)
+	/* Not the volume's state: an I/O of the front may have met the conflict first and said so there. */
+	pthread_mutex_lock(&v->lock);
+	again = v->downed;
+	v->downed = true;
+	pthread_mutex_unlock(&v->lock);
+	if (again)
 		return;
 	/* The VMs first, then every way to the LUN, then what hangs on them. */
 	csv_disks_down(v);
-	if (!pthread_create(&t, NULL, data_down_main, v))
-		pthread_detach(t);
+	data_down(v);
 	csv_vol_input(v, CSV_IN_DOWN, 0, 0, reason);
 	pthread_rwlock_rdlock(&v->owner_lock);
 	if (v->owner)
@@ -435,10 +467,52 @@ void csvd_down(struct csv_vol *v, const char *reason)
 		pthread_detach(t);
 }
 
+struct down_order {
+	struct csv_vol *v;
+	char reason[CSV_REASON_MAX];
+};
+
+static void *down_order_main(void *arg)
+{
+	struct down_order *order = arg;
+
+	csvd_down(order->v, order->reason);
+	free(order);
+	return NULL;
+}
+
+void csvd_down_start(struct csv_vol *v, const char *reason)
+{
+	struct down_order *order;
+	pthread_t t;
+	bool again;
+
+	pthread_mutex_lock(&v->lock);
+	again = v->downed;
+	pthread_mutex_unlock(&v->lock);
+	order = again ? NULL : calloc(1, sizeof(*order));
+	if (!order)
+		return; /* the next I/O that fails, or the watch, comes back to it */
+	order->v = v;
+	snprintf(order->reason, sizeof(order->reason), "%s", reason);
+	if (pthread_create(&t, NULL, down_order_main, order))
+		free(order);
+	else
+		pthread_detach(t);
+}
+
 void csvd_tick(struct csvd *d)
 {
 	csv_disks_tidy(d);
 	for (struct csv_vol *v = csvd_vol_next(d, NULL); v; v = csvd_vol_next(d, v)) {
+		bool cut;
+
+		pthread_mutex_lock(&v->lock);
+		cut = v->data_cut_again;
+		v->data_cut_again = false;
+		pthread_mutex_unlock(&v->lock);
+		if (cut)
+			data_down(v);
 		if (!v->state.path_lost || v->state.down)
 			continue;
 		/* Under type 8 a read answers only a registered node: the path and the key are back. */

@@ -384,26 +384,43 @@ static int link_call(struct csv_vol *v, enum csv_rpc_op op, const struct csv_rpc
 	return status > 0 ? -ENOTCONN : status;
 }
 
-static uint32_t recall_handle(struct csv_vol *v, struct csv_fh fh, uint64_t seq, uint32_t flags)
+/* 0 and the reply's flags; -errno: something of it may still be written, and the owner gets no answer. */
+static int recall_handle(struct csv_vol *v, struct csv_fh fh, uint64_t seq, uint32_t *ret_flags)
 {
 	bool wrote = csv_node_recall(v, fh, seq);
+	int rc = csv_disks_recall(v, fh, seq);
 
-	wrote |= csv_disks_recall(v, fh, seq);
-	return wrote ? CSV_IO_WROTE : 0;
+	*ret_flags = wrote || rc > 0 ? CSV_IO_WROTE : 0;
+	return rc < 0 ? rc : 0;
+}
+
+/* A recall is sent once a connection: after the next reclaim the owner sends it again. */
+static void recall_unanswered(struct csv_vol *v)
+{
+	uint64_t link;
+
+	pthread_mutex_lock(&v->lock);
+	link = v->link;
+	pthread_mutex_unlock(&v->lock);
+	link_fail(v, link, "a device could not be suspended for the owner");
 }
 
 struct local_recall {
 	struct csv_vol *v;
 	struct csv_fh fh;
 	uint64_t seq;
-	uint32_t flags;
 };
 
 static void *local_recall_thread(void *arg)
 {
 	struct local_recall *l = arg;
-	uint32_t flags = recall_handle(l->v, l->fh, l->seq, l->flags);
+	uint32_t flags;
 
+	if (recall_handle(l->v, l->fh, l->seq, &flags) < 0) {
+		recall_unanswered(l->v);
+		free(l);
+		return NULL;
+	}
 	pthread_rwlock_rdlock(&l->v->owner_lock);
 	if (l->v->owner)
 		csv_owner_returned(l->v->owner, l->v->d->node, l->fh, l->seq, flags);
@@ -419,7 +436,7 @@ static int local_recall(void *arg, struct csv_fh fh, uint64_t seq, uint32_t flag
 
 	if (!l)
 		return -ENOMEM;
-	*l = (struct local_recall){arg, fh, seq, flags};
+	*l = (struct local_recall){arg, fh, seq};
 	if (pthread_create(&t, NULL, local_recall_thread, l)) {
 		free(l);
 		return -EAGAIN;
@@ -485,7 +502,8 @@ static void recalls_serve(struct csv_vol *v)
 	while (m && !csv_rpc_recv(v->recall_tls, &h, m)) {
 		if (h.kind != CSV_RPC_REQUEST || h.op != CSV_OP_RECALL)
 			return;
-		m->flags = recall_handle(v, m->fh, m->seq, m->flags);
+		if (recall_handle(v, m->fh, m->seq, &m->flags) < 0)
+			return; /* the connection ends, and with the next one the owner asks again */
 		h.kind = CSV_RPC_REPLY;
 		if (csv_rpc_send(v->recall_tls, &h, m))
 			return;

@@ -92,6 +92,9 @@ static int start(struct csvd *d, const char **ret_what)
 	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	if (getrandom(&d->instance, sizeof(d->instance), 0) != sizeof(d->instance))
 		return -EIO;
+	rc = csv_map_init();
+	if (rc)
+		cl_warning("device-mapper: %s; no volume can be attached until it is there", strerror(-rc));
 	d->instance = d->instance >> 1 | 1; /* a number in JSON, and never 0 */
 	d->rpc_fd = d->disk_fd = -1;
 	pthread_mutex_init(&d->lock, NULL);

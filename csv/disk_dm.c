@@ -73,6 +73,18 @@ static void map_drop(struct csv_disk *disk)
 	disk->version = 0;
 }
 
+static void name_make(const struct csv_disk *disk, char ret[CSV_MAP_NAME_MAX])
+{
+	struct csv_vol *v = disk->v;
+
+	pthread_mutex_lock(&v->lock);
+	map_serial++;
+	snprintf(ret, CSV_MAP_NAME_MAX, "hf-%s-%llx-%llx-%u", v->name,
+		 (unsigned long long)disk->node->fh.ino,
+		 (unsigned long long)(v->d->instance & 0xffffff), map_serial);
+	pthread_mutex_unlock(&v->lock);
+}
+
 /* Under disk->dm: the device with these extents, suspended. */
 static int map_make(struct csv_disk *disk, const struct extents *x)
 {
@@ -80,6 +92,7 @@ static int map_make(struct csv_disk *disk, const struct extents *x)
 	char uuid[CSV_MAP_UUID_MAX - 8], vol[CSV_LUN_UUID_TEXT];
 	int rc;
 
+	disk->cut = false;
 	if (disk->map[0]) {
 		rc = csv_map_suspend(disk->map);
 		if (!rc)
@@ -87,13 +100,8 @@ static int map_make(struct csv_disk *disk, const struct extents *x)
 		return rc;
 	}
 	csv_uuid_format(v->uuid, vol);
-	pthread_mutex_lock(&v->lock);
-	map_serial++;
-	snprintf(disk->map, sizeof(disk->map), "hf-%s-%llx-%llx-%u", v->name,
-		 (unsigned long long)disk->node->fh.ino,
-		 (unsigned long long)(v->d->instance & 0xffffff), map_serial);
+	name_make(disk, disk->map);
 	snprintf(uuid, sizeof(uuid), "disk-%s-%s", vol, disk->map + 3 + strlen(v->name) + 1);
-	pthread_mutex_unlock(&v->lock);
 	rc = csv_map_create(disk->map, uuid, &v->backing, x->e, x->n, false, NULL);
 	if (rc) {
 		disk->map[0] = 0;
@@ -196,7 +204,7 @@ int csv_disk_redirected_open(struct csv_disk *disk)
 static int xopen_apply(struct csv_disk *disk, const struct csv_rpc_msg *r, bool *ret_direct)
 {
 	struct csv_vol *v = disk->v;
-	bool direct = false, recalled;
+	bool direct = false, made, recalled, down;
 	struct extents x;
 	int rc = 0;
 
@@ -207,15 +215,22 @@ static int xopen_apply(struct csv_disk *disk, const struct csv_rpc_msg *r, bool 
 			rc = -EAGAIN; /* the device was cut off meanwhile: its map is wanted anew */
 	} else if (r->flags & CSV_LAYOUT_WHOLE) {
 		rc = extents_get(v, r, &x);
+		made = !disk->map[0];
 		if (!rc)
 			rc = map_make(disk, &x);
 		free(x.e);
+		/* In the journal before it can be used: a later csvd must know what it finds. */
+		if (!rc && made)
+			rc = csv_diskjournal_write(disk);
+		if (rc && made)
+			map_drop(disk);
 		direct = !rc;
 		disk->version = direct ? r->version : 0;
 	}
 	pthread_mutex_lock(&v->lock);
 	recalled = disk->recall_seq > r->seq;
-	direct = direct && !recalled && !v->state.redirect && !v->state.path_lost;
+	down = v->downed || v->state.down;
+	direct = direct && !recalled && !down && !v->state.redirect && !v->state.path_lost;
 	disk->seq = r->seq;
 	disk->active = !recalled;
 	disk->held = direct;
@@ -223,8 +238,12 @@ static int xopen_apply(struct csv_disk *disk, const struct csv_rpc_msg *r, bool 
 	pthread_mutex_unlock(&v->lock);
 	if (!rc && recalled)
 		rc = -ESTALE;
-	if (!rc && v->state.down)
+	/* csvd_down() looks at the devices after it has said that it begins: one of both sees this one. */
+	if (down) {
 		rc = -EIO;
+		if (disk->map[0])
+			(void)csv_map_down(disk->map);
+	}
 	if (!rc && direct)
 		rc = csv_map_resume(disk->map);
 	pthread_mutex_unlock(&disk->dm);
@@ -238,7 +257,7 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 	struct csv_rpc_msg *r = m + 1;
 	uint64_t began_ms = csvd_now_ms(), asked_ms, admitted_ms;
 	struct csv_vol *v = disk->v;
-	bool direct, journalled = disk->map[0];
+	bool direct;
 	int fd, rc;
 
 	if (!m)
@@ -247,8 +266,10 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 	m->generation = generation;
 	m->version = disk->map[0] ? disk->version : 0;
 	snprintf(m->vm, sizeof(m->vm), "%s", disk->vm);
-	/* In the journal before the device can be used: a later csvd must know what it finds. */
+	/* With or without a device: a later csvd must know whose disk this is. */
 	disk->generation = generation;
+	if (!disk->journal[0])
+		name_make(disk, disk->journal);
 	rc = csv_diskjournal_write(disk);
 	if (rc)
 		return rc;
@@ -271,8 +292,6 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 		m->seq = r->seq;
 		m->flags = 0;
 		(void)csv_call_timeout(v, CSV_OP_LAYOUTRETURN, m, r, timeout_ms);
-	} else if (!journalled) {
-		(void)csv_diskjournal_write(disk);
 	}
 	fd = direct ? csv_map_open(disk->map, O_RDWR | O_DIRECT | O_CLOEXEC)
 		    : csv_disk_redirected_open(disk);
@@ -287,13 +306,11 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 	return 0;
 }
 
-void csv_disk_close_srv(struct csv_disk *disk)
+/* Off the list, and nobody works on it any more. */
+static void disk_unlink(struct csv_disk *disk)
 {
-	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
 	struct csv_vol *v = disk->v;
-	char map[CSV_MAP_NAME_MAX];
 	struct csv_disk **at;
-	bool active;
 
 	pthread_mutex_lock(&v->lock);
 	for (at = &v->disks; *at && *at != disk; at = &(*at)->next)
@@ -302,20 +319,53 @@ void csv_disk_close_srv(struct csv_disk *disk)
 		*at = disk->next;
 	while (disk->users)
 		pthread_cond_wait(&v->cond, &v->lock);
-	active = disk->active;
 	pthread_mutex_unlock(&v->lock);
+}
+
+/* Its device is gone or cannot write any more; else the disk is kept, and csv_disks_tidy() comes back to it. */
+static bool device_end(struct csv_disk *disk)
+{
+	struct csv_vol *v = disk->v;
+	int rc;
+
 	pthread_mutex_lock(&disk->dm);
-	memcpy(map, disk->map, sizeof(map));
-	map_drop(disk);
+	rc = disk->map[0] ? csv_map_remove(disk->map, true) : 0;
+	if (rc && rc != -ENXIO)
+		rc = csv_map_stop(disk->map);
+	if (!rc || rc == -ENXIO) {
+		disk->map[0] = 0;
+		disk->version = 0;
+		rc = 0;
+	}
 	pthread_mutex_unlock(&disk->dm);
-	if (active && m) {
+	if (!rc)
+		return true;
+	cl_error("volume %s: device %s of VM %s stays: %s", v->name, disk->map, disk->vm,
+		 strerror(-rc));
+	pthread_mutex_lock(&v->lock);
+	disk->next = v->disks;
+	v->disks = disk;
+	disk->adopted = true;
+	pthread_mutex_unlock(&v->lock);
+	return false;
+}
+
+void csv_disk_close_srv(struct csv_disk *disk)
+{
+	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
+	struct csv_vol *v = disk->v;
+
+	disk_unlink(disk);
+	if (!device_end(disk))
+		return;
+	if (disk->active && m) {
 		m->fh = disk->node->fh;
 		m->generation = disk->generation;
 		m->flags = CSV_IO_WROTE;
 		(void)csv_call(v, CSV_OP_XCLOSE, m, m + 1);
 	}
-	if (map[0])
-		csv_diskjournal_remove_name(v->d, map);
+	if (disk->journal[0])
+		csv_diskjournal_remove_name(v->d, disk->journal);
 	csv_node_close(v, disk->node);
 	csv_node_forget(v, disk->node, 1);
 	csv_disk_free(disk);

@@ -7,6 +7,8 @@
 
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
+#include "csv/disk_priv.h"
+#include "csv/diskjournal.h"
 #include "csv/libcsv.h"
 #include "csv/localio.h"
 
@@ -30,6 +32,7 @@ struct session {
 	int sock;
 	uid_t uid;
 	pid_t pid;
+	uint64_t pid_start;
 	bool greeted;
 	char vm[CL_NAME_MAX];
 	char secret[CSV_SECRET_MAX];
@@ -61,8 +64,11 @@ static void listen_to(struct session *s, uint32_t number, struct csv_disk *disk)
 	s->disks[number] = disk;
 	disk->notify = on_event;
 	disk->notify_arg = s;
-	if (disk->pidfd < 0)
+	if (disk->pidfd < 0) {
 		disk->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+		disk->pid = s->pid;
+		disk->pid_start = s->pid_start;
+	}
 	pthread_mutex_unlock(&disk->v->lock);
 }
 
@@ -160,11 +166,18 @@ static int do_resume(struct session *s, const struct csv_local_msg *m, struct cs
 		return -EINVAL;
 	disk = csv_disk_claim(s->d, m->volume, m->path, s->vm, s->secret);
 	if (disk) {
-		/* The device it has goes on. */
+		/* The device that it has goes on. */
 		listen_to(s, m->disk, disk);
 		r->mode = (uint32_t)disk->mode;
 		r->size = disk->size;
-		return disk->active && disk->generation == m->generation ? 0 : -ESTALE;
+		if (!disk->active || disk->generation != m->generation)
+			return -ESTALE;
+		/* What it has open of a redirected one was the mount of the csvd before. */
+		if (disk->mode == CSV_DISK_REDIRECTED) {
+			*ret_fd = csv_disk_redirected_open(disk);
+			return *ret_fd < 0 ? *ret_fd : 0;
+		}
+		return 0;
 	}
 	rc = do_prepare(s, m, r);
 	return rc ? rc : do_activate(s, m, r, ret_fd);
@@ -251,7 +264,8 @@ static void *accept_main(void *arg)
 			close(sock);
 			continue;
 		}
-		*s = (struct session){.d = d, .sock = sock, .uid = peer.uid, .pid = peer.pid};
+		*s = (struct session){.d = d, .sock = sock, .uid = peer.uid, .pid = peer.pid,
+					.pid_start = csv_proc_start(peer.pid)};
 		if (pthread_create(&t, NULL, session_thread, s)) {
 			free(s);
 			close(sock);

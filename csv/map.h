@@ -12,7 +12,8 @@
  * time.  A caller that needs a bound runs the call in a worker.
  *
  * Returns 0 or -errno: -EINVAL an extent is not on a sector boundary, not in file order or out of
- * range; -EEXIST, -ENXIO (no such device), -EBUSY (open elsewhere), -EPERM (not ours).
+ * range; -EEXIST, -ENXIO (no such device), -EBUSY (open elsewhere), -EPERM (not ours).  Only 0 and -ENXIO say
+ * what is there; after any other error nothing is known (docs/decisions/could-not-look.md).
  */
 #ifndef CSV_MAP_H
 #define CSV_MAP_H
@@ -43,6 +44,13 @@ struct csv_map_backing {
 };
 
 /*
+ * Opens device-mapper's control device, which is kept while the process lives: once it is open no call needs a
+ * descriptor, csv_map_open() excepted.  Every other call does it too where it was not done.  -EOPNOTSUPP: the
+ * node has no device-mapper.
+ */
+int csv_map_init(void);
+
+/*
  * Creates an active linear device of the extents, which must be sorted by file_off, start at 0 and
  * leave no hole.  uuid (without prefix) is what the caller finds it by after a restart.
  * ret_dev may be NULL.
@@ -55,6 +63,11 @@ int csv_map_create_data(const char *volume, const struct csv_map_backing *backin
 
 /* Waits until every I/O in flight has ended; new I/O blocks. Already suspended: 0. */
 int csv_map_suspend(const char *name);
+/*
+ * Nothing reaches the LUN through it any more and nothing is under way: suspended, or, where that fails, an error
+ * table (csv_map_down), or there is no such device.  0, or -errno: it may still write.
+ */
+int csv_map_stop(const char *name);
 /* New I/O flows again. Not suspended: 0. */
 int csv_map_resume(const char *name);
 /* New table for the same device. On a suspended device it takes effect at csv_map_resume(). */
@@ -88,7 +101,7 @@ struct csv_map_info {
 
 /* -ENXIO if there is no such device, -EPERM if it is not ours. */
 int csv_map_info(const char *name, struct csv_map_info *ret_info);
-/* Own devices; malloc'ed array that the caller frees. */
+/* Every one of our devices, or an error; malloc'ed array that the caller frees. */
 int csv_map_list(struct csv_map_info **ret_infos, size_t *ret_n);
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * Device-mapper by its ioctl (linux/dm-ioctl.h).  libdevmapper is not used: it keeps lists without
  * a lock, and a suspend, which may wait long for I/O in flight, must not hold up the other volumes'
- * threads.  So every call opens the control device anew and keeps nothing between calls.
+ * threads.  The control device is opened once and kept: to cut a device off must not need a descriptor that
+ * the process may have run out of.
  *
  * Decides nothing about who may have which extent.  Never touches a device whose uuid is
  * not ours.  Assumes devtmpfs for /dev/mapper/control, as every Debian kernel has it.
@@ -15,7 +16,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
+#include <pthread.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,26 +65,60 @@ static int request_init(struct request *request, const char *name, size_t data_b
 	return 0;
 }
 
+/* Of the process, for as long as it lives; -1: not open yet. */
+static atomic_int control = -1;
+static pthread_mutex_t control_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int control_try(void)
+{
+	int fd = open(CONTROL, O_RDWR | O_CLOEXEC);
+
+	return fd >= 0 ? fd : -errno;
+}
+
+/* ENXIO means "no such device" to callers: a node without device-mapper is another matter. */
 static int control_open(void)
 {
 	static char *const argv[] = { "modprobe", "dm_mod", NULL };
-	int fd = open(CONTROL, O_RDWR | O_CLOEXEC);
+	int fd = control_try();
 	pid_t pid;
 
-	if (fd >= 0)
+	if (fd != -ENOENT && fd != -ENODEV && fd != -ENXIO)
 		return fd;
-	if (errno != ENOENT && errno != ENODEV && errno != ENXIO)
-		return -errno;
 	if (posix_spawn(&pid, "/sbin/modprobe", NULL, NULL, argv, NULL) == 0)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
-	fd = open(CONTROL, O_RDWR | O_CLOEXEC);
-	return fd >= 0 ? fd : -errno;
+	fd = control_try();
+	return fd == -ENOENT || fd == -ENODEV || fd == -ENXIO ? -EOPNOTSUPP : fd;
+}
+
+static int control_get(void)
+{
+	int fd = atomic_load(&control);
+
+	if (fd >= 0)
+		return fd;
+	pthread_mutex_lock(&control_lock);
+	fd = atomic_load(&control);
+	if (fd < 0) {
+		fd = control_open();
+		if (fd >= 0)
+			atomic_store(&control, fd);
+	}
+	pthread_mutex_unlock(&control_lock);
+	return fd;
+}
+
+int csv_map_init(void)
+{
+	int fd = control_get();
+
+	return fd < 0 ? fd : 0;
 }
 
 static int dm_call(unsigned long command, struct request *request)
 {
-	CL_CLEANUP_CLOSE int fd = control_open();
+	int fd = control_get();
 
 	if (fd < 0)
 		return fd;
@@ -298,16 +335,19 @@ int csv_map_create(const char *name, const char *uuid, const struct csv_map_back
 	return 0;
 }
 
-static bool table_is(const char *name, const struct csv_map_backing *backing)
+/* 1: the device's table is the whole data partition of backing; 0: another; -errno: not known. */
+static int table_is(const char *name, const struct csv_map_backing *backing)
 {
 	CLEANUP_REQUEST struct request table = { 0 };
 	const struct dm_target_spec *spec;
 	char params[PARAMS_MAX];
+	int ret = table_read(name, &table);
 
-	if (table_read(name, &table) < 0 || table.io->target_count != 1 ||
-	    backing_params(backing, 0, params) < 0)
-		return false;
-	spec = first_target(&table);
+	if (ret == 0)
+		ret = backing_params(backing, 0, params);
+	if (ret < 0)
+		return ret;
+	spec = table.io->target_count == 1 ? first_target(&table) : NULL;
 	return spec && strcmp(spec->target_type, "linear") == 0 &&
 	       spec->length == backing->size_bytes / SECTOR &&
 	       strcmp((const char *)(spec + 1), params) == 0;
@@ -326,7 +366,10 @@ int csv_map_create_data(const char *volume, const struct csv_map_backing *backin
 	snprintf(uuid, sizeof(uuid), "data-%s", volume);
 	ret = csv_map_info(name, &info);
 	if (ret == 0) {
-		if (table_is(name, backing)) {
+		ret = table_is(name, backing);
+		if (ret < 0)
+			return ret;
+		if (ret) {
 			if (ret_dev)
 				*ret_dev = info.dev;
 			return csv_map_resume(name);
@@ -410,6 +453,16 @@ int csv_map_down(const char *name)
 	return ret;
 }
 
+/* Down waits for what is in flight, too (NOFLUSH only leaves the queue where it is). */
+int csv_map_stop(const char *name)
+{
+	int ret = csv_map_suspend(name);
+
+	if (ret < 0 && ret != -ENXIO)
+		ret = csv_map_down(name);
+	return ret == -ENXIO ? 0 : ret;
+}
+
 int csv_map_remove(const char *name, bool force)
 {
 	int ret = ours(name, NULL);
@@ -479,8 +532,11 @@ int csv_map_list(struct csv_map_info **ret_infos, size_t *ret_n)
 		if (!more)
 			return -ENOMEM;
 		infos = more;
-		if (csv_map_info(entry->name, &infos[n]) == 0)
+		ret = csv_map_info(entry->name, &infos[n]);
+		if (ret == 0)
 			n++;
+		else if (ret != -ENXIO && ret != -EPERM) /* gone meanwhile; not ours */
+			return ret;
 		if (entry->next == 0)
 			break;
 		pos += entry->next;

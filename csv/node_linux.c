@@ -402,10 +402,12 @@ static bool direct_wanted(struct csv_vol *v, struct csv_node *n, bool rw)
  */
 static void direct_failed(struct csv_vol *v, int rc)
 {
-	if (rc == -EBADE)
+	if (rc == -EBADE) {
 		csv_vol_input(v, CSV_IN_DOWN, 0, 0, "reservation conflict: this node was fenced");
-	else
+		csvd_down_start(v, "reservation conflict: this node was fenced");
+	} else {
 		csv_vol_input(v, CSV_IN_PATH, 0, 0, "I/O error on the LUN from this node");
+	}
 	csv_nodes_layouts_drop(v, false);
 }
 

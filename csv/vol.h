@@ -50,6 +50,7 @@ struct csvd {
 	char storage_dir[CSVD_PATH];
 	struct cl_ctl_server *ctl;
 	struct cl_tls_creds *creds;
+	uint32_t patience_ms; /* how long a device that does not do what it is told is told again; 0: 50 s */
 	int rpc_fd;  /* listening, -1 */
 	int disk_fd; /* csv.sock */
 };
@@ -111,6 +112,8 @@ struct csv_vol {
 	struct csv_disk *disks;
 	unsigned n_opens, n_layouts;
 	bool stopping;
+	bool downed;   /* csvd_down() has begun, whoever noticed first that the node is fenced */
+	bool data_cut_again; /* the data device could not be put down; csvd_tick() tries again */
 	pthread_t link_thread;
 
 	struct fuse_session *fuse;
@@ -201,6 +204,10 @@ struct csv_disk {
 	uint64_t told_link;  /* reclaimed over this connection */
 	bool adopted;	     /* of a csvd before this one; nobody has claimed it yet */
 	pthread_mutex_t dm;  /* one change of the device at a time; outside vol->lock */
+	bool cut;	     /* changes under dm: to be cut off, which failed: again by csv_disks_tidy() */
+	char journal[CSV_MAP_NAME_MAX]; /* name of its entry, the same for its whole life; "": none yet */
+	pid_t pid;	     /* of the vmm, and when that process began (0: not known) */
+	uint64_t pid_start;
 	int pidfd;	     /* of the vmm, or -1 */
 	csv_disk_notify notify;
 	void *notify_arg;
@@ -221,16 +228,24 @@ void csv_disk_unclaim(struct csv_disk *disk);
 /* Closes adopted disks whose device nobody has open. */
 void csv_disks_tidy(struct csvd *d);
 
-/* True if it had the file and wrote: its device is cut off now. */
-bool csv_disks_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq);
+/*
+ * 1: it had the file and wrote, and its device is cut off now; 0: it had not; -errno: the device may still write,
+ * and the recall must not be answered.
+ */
+int csv_disks_recall(struct csv_vol *v, struct csv_fh fh, uint64_t seq);
 int csv_disks_reclaim(struct csv_vol *v, csv_caller call);
 void csv_disks_down(struct csv_vol *v);
 void csv_disks_redirect(struct csv_vol *v, bool on);
 /* Names of VMs that have disks open here, for an error message; number of disks. */
 unsigned csv_disks_users(struct csv_vol *v, char *ret_text, size_t cap_bytes);
 json_t *csv_disks_status(struct csv_vol *v);
-/* Takes over what a csvd that was killed left of this volume. */
-void csv_disks_adopt(struct csv_vol *v);
+/*
+ * Takes over what a csvd that was killed left of this volume; what is left and in no journal is put down.  -errno:
+ * it is not known what is left, and the volume must not be served.
+ */
+int csv_disks_adopt(struct csv_vol *v, char *error);
+/* Of a volume that was never served: nothing but the memory. */
+void csv_disks_free(struct csv_vol *v);
 
 /* ---- disksock_linux.c ---- */
 int csv_disksock_start(struct csvd *d);
@@ -263,7 +278,10 @@ int csvd_attach(struct csvd *d, const struct csv_attach *a, char *error);
 int csvd_detach(struct csv_vol *v, bool force, char *error);
 int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, char *error);
 int csvd_release(struct csv_vol *v, uint64_t term, char *error);
+/* Nothing may be written from here any more: once, whatever the volume's state says already. Any thread. */
 void csvd_down(struct csv_vol *v, const char *reason);
+/* The same in a thread of its own, for who holds locks; does nothing after the first. */
+void csvd_down_start(struct csv_vol *v, const char *reason);
 /* Once in a while: paths that came back, disks that nobody uses. */
 void csvd_tick(struct csvd *d);
 
