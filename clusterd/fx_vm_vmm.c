@@ -211,10 +211,10 @@ void cd_fx_vmm_fail(struct cd_fx *fx, int err)
 {
 	char words[CORE_TEXT_MAX];
 
-	if (err == ESRCH)
-		cd_vmproc_last_words(fx->vm.name, words, sizeof(words));
-	else
+	if (err != ESRCH)
 		snprintf(words, sizeof(words), "%s", strerror(err));
+	else if (!cd_vmproc_words(fx->vm.name, CD_WORDS_FIRST_ERROR, words, sizeof(words)))
+		snprintf(words, sizeof(words), "the vmm ended at once and left no word");
 	if (cd_fx_vmm_clear(fx))
 		cd_fx_failed(fx, err == ESRCH ? EIO : err, "VM %s on node %s: %s", fx->vm.name,
 			     fx->self, words);

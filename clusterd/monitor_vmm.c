@@ -19,6 +19,7 @@
 #define EVENT_MS   5000
 #define CONNECT_MS 200
 #define ENDING_MS  10000
+#define ENDED	   "the vmm ended: " /* it said so itself */
 
 /* On the loop's list; the thread has a copy of the name and a pointer that outlives it. */
 struct cd_vm_monitor {
@@ -36,6 +37,7 @@ struct monitor_notice {
 	enum core_exit exit; /* 0: it said that it was told to */
 	bool lease, frozen;
 	char state[32], text[192];
+	char words[CORE_CAUSE_MAX]; /* an end's cause, of the vmm's own log; may be "" */
 };
 
 static void notice_run(void *arg)
@@ -69,7 +71,8 @@ static void notice_run(void *arg)
 		cd_monitor_add(cd, m->vm, m->generation);
 	} else if (!m->expected && notice->exit) {
 		cd_drive_note(cd, "local", m->vm, "running", "ended", notice->text);
-		replica_vm_exit(cd->replica, cd_now_ms(), m->vm, m->generation, notice->exit);
+		replica_vm_exit(cd->replica, cd_now_ms(), m->vm, m->generation, notice->exit,
+				notice->words);
 		cd_drive_settle(cd);
 	}
 	free(m);
@@ -121,7 +124,7 @@ static void event_take(struct cd_vm_monitor *m, json_t *event, struct monitor_no
 
 	if (name && strcmp(name, "exit") == 0) {
 		end->exit = exit_of(reason ? reason : "");
-		snprintf(end->text, sizeof(end->text), "the vmm ended: %.150s",
+		snprintf(end->text, sizeof(end->text), ENDED "%.150s",
 			 reason ? reason : "no reason given");
 	} else if (name && strcmp(name, "lease") == 0) {
 		lease_post(m, json_is_true(json_object_get(event, "frozen")), reason ? reason : "");
@@ -135,6 +138,20 @@ static void event_take(struct cd_vm_monitor *m, json_t *event, struct monitor_no
 		snprintf(notice->text, sizeof(notice->text), "%s", reason ? reason : "");
 		cd_post_call(m->cd->post, notice_run, notice);
 	}
+}
+
+/* Why, of an end that the guest did not ask for. */
+static void end_words(struct cd_vm_monitor *m, struct monitor_notice *end)
+{
+	bool told = strncmp(end->text, ENDED, strlen(ENDED)) == 0;
+	char was[sizeof(end->text)];
+
+	if ((end->exit != CORE_EXIT_ERROR && end->exit != CORE_EXIT_FENCED) ||
+	    !cd_vmproc_words(m->vm, told ? CD_WORDS_LAST_ERROR : CD_WORDS_LAST_LINE, end->words,
+			     sizeof(end->words)))
+		return;
+	snprintf(was, sizeof(was), "%s", end->text);
+	snprintf(end->text, sizeof(end->text), "%.40s: %s", was, end->words);
 }
 
 static void *monitor_thread(void *arg)
@@ -172,6 +189,7 @@ static void *monitor_thread(void *arg)
 		if (end->exit != CORE_EXIT_ERROR)
 			cd_vmproc_wait(m->vm, ENDING_MS);
 	} while (cd_vmproc_find(m->vm));
+	end_words(m, end);
 	cd_post_call(m->cd->post, notice_run, end);
 	return NULL;
 }

@@ -19,7 +19,8 @@
 #include "common/cl_cleanup.h"
 #include "common/cl_ctl.h"
 
-#define POLL_MS 20
+#define POLL_MS	    20
+#define WORDS_BYTES 65536
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* guards gate_closed */
 static uint32_t gate_closed;
@@ -156,30 +157,29 @@ int cd_vmproc_status(const char *name, int timeout_ms, struct cd_vm_status *ret_
 	return state ? 0 : -EBADMSG;
 }
 
-void cd_vmproc_last_words(const char *name, char *out, size_t cap_bytes)
+bool cd_vmproc_words(const char *name, enum cd_words which, char *out, size_t cap_bytes)
 {
+	char *buf = calloc(1, WORDS_BYTES + 1);
 	CL_CLEANUP_CLOSE int fd = cd_rundir_open(name, "vmm.log");
-	char buf[1025];
-	ssize_t n = 0;
-	char *line;
+	bool found = false;
+	char *line = buf;
+	ssize_t n;
 
-	snprintf(out, cap_bytes, "the vmm ended at once");
-	if (fd < 0)
-		return;
-	if (lseek(fd, -(off_t)(sizeof(buf) - 1), SEEK_END) < 0)
-		lseek(fd, 0, SEEK_SET);
-	n = read(fd, buf, sizeof(buf) - 1);
-	while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == ' '))
-		n--;
-	if (n <= 0)
-		return;
-	buf[n] = '\0';
-	line = strrchr(buf, '\n');
-	line = line ? line + 1 : buf;
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	snprintf(out, cap_bytes, "%.180s", line);
+	if (fd >= 0 && buf) {
+		/* From the middle of a line on, where only its end is wanted. */
+		bool cut = which != CD_WORDS_FIRST_ERROR &&
+			   lseek(fd, -(off_t)WORDS_BYTES, SEEK_END) > 0;
+
+		n = read(fd, buf, WORDS_BYTES);
+		buf[n > 0 ? n : 0] = '\0';
+		if (cut && (line = strchr(buf, '\n')) == NULL)
+			line = buf;
+		found = cd_log_words(line, which, out, cap_bytes);
+	}
+	free(buf);
+	if (!found && cap_bytes)
+		out[0] = '\0';
+	return found;
 }
 
 bool cd_vmproc_gate_enter(uint32_t incarnation)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "clusterd/vm_words.h"
 #include "common/cl_types.h"
 
 #define CD_VMPROCS_MAX 512u
@@ -39,8 +40,10 @@ struct cd_vm_status {
 };
 
 int cd_vmproc_status(const char *name, int timeout_ms, struct cd_vm_status *ret_status);
-/* Last line of its log, for an error message. */
-void cd_vmproc_last_words(const char *name, char *out, size_t cap_bytes);
+/*
+ * What the log of the VM's last vmm says of its end.  False: nothing, and out is "".
+ */
+bool cd_vmproc_words(const char *name, enum cd_words which, char *out, size_t cap_bytes);
 
 /*
  * While a node must not run VMs nobody starts one: start holds the gate open during

@@ -228,6 +228,9 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		CODE_STR(c, cmd->name);
 		code_u64(c, &cmd->generation);
 		code_u8(c, &cmd->exit);
+		/* From CORE_LEVEL_CAUSES on: nobody proposes it before. */
+		if (c->r ? cl_reader_left(c->r) > 0 : cmd->text[0] != '\0')
+			CODE_STR(c, cmd->text);
 		break;
 	case CORE_CMD_KEY_LOST:
 	case CORE_CMD_CSVD_LOST:

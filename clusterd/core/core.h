@@ -25,8 +25,9 @@
 #include "clusterd/core/policy.h"
 #include "common/cl_types.h"
 
-#define CORE_LEVEL	  2u /* functional level of this build: the newest that it knows */
+#define CORE_LEVEL	  3u /* functional level of this build: the newest that it knows */
 #define CORE_LEVEL_QUARANTINE 2u /* from this level on nodes are put into quarantine */
+#define CORE_LEVEL_CAUSES     3u /* ... causes have texts, in snapshots too; so have VMs' ends */
 #define CORE_VOLUMES_MAX  16u
 #define CORE_VMS_MAX	  1024u
 #define CORE_EFFECTS_MAX  1024u
@@ -40,6 +41,7 @@
 #define CORE_PATH_MAX	  256u
 #define CORE_APPEND_MAX	  1024u
 #define CORE_TEXT_MAX	  192u
+#define CORE_CAUSE_MAX	  128u
 #define CORE_REPORT_MAX	  256u /* VMs that one node may hold: its HELLO names them all */
 #define CORE_NONE	  0xffffu /* no such volume or VM */
 #define CORE_LOSSES_MAX	  8u
@@ -109,6 +111,7 @@ struct core_cause {
 	uint8_t reason; /* enum core_reason */
 	uint8_t node;	/* node concerned, or 0 */
 	uint64_t n1, n2;
+	char text[CORE_CAUSE_MAX]; /* of a failure: what was said of it; "": nothing, or before the level */
 };
 
 struct core_node {
@@ -225,6 +228,7 @@ struct core_migration {
 	uint8_t tries;
 	uint16_t port;
 	uint64_t generation; /* of the target's copy */
+	struct core_cause first; /* its first failure: why it did not move */
 	uint64_t job;
 	uint64_t since_ms;
 };
@@ -461,6 +465,7 @@ struct core_state {
 	uint32_t trace_next;
 	uint64_t trace_total;
 	struct core_batch batch;
+	const char *told; /* what came with the entry being applied, or NULL; not in snapshots */
 };
 
 /* ---- commands ------------------------------------------------------------------------------- */
@@ -625,6 +630,9 @@ const char *core_migration_phase_name(uint8_t phase);
 const char *core_effect_name(uint8_t kind);
 const char *core_command_name(uint8_t kind);
 const char *core_proof_name(uint8_t proof);
+/* Words for an errno or an enum core_exit, or NULL: no words for that number. */
+const char *core_errno_text(uint64_t number);
+const char *core_exit_text(uint64_t exit);
 const char *core_priority_name(uint8_t priority);
 const char *core_rung_name(uint8_t rung);
 const char *core_object_name(uint8_t object);

@@ -20,6 +20,8 @@
 #include "clusterd/core/internal.h"
 #include "clusterd/core/place.h"
 
+#include <string.h>
+
 #define HOUR_MS 3600000u
 
 bool core_vm_savable(const struct core_vm *vm)
@@ -102,13 +104,16 @@ static void vm_leave(struct core_state *st, struct core_node *n, struct core_vm 
 {
 	core_nodes here = CORE_NODE_BIT(n->id);
 	uint8_t rung = rung_next(vm), target;
+	char last[CORE_CAUSE_MAX];
 
 	if (rung > rung_last(vm)) {
 		vm->migration.rung = CORE_RUNG_LIVE;
 		vm->retry_ms = st->now_ms + CORE_DRAIN_AGAIN_MS;
 		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
 			       CORE_WHY_DRAIN_STUCK, n->id, CORE_DRAIN_AGAIN_MS, 0);
+		memcpy(last, vm->cause.text, sizeof(last));
 		vm->cause = core_cause(CORE_WHY_DRAIN_STUCK, n->id, CORE_DRAIN_AGAIN_MS, 0);
+		memcpy(vm->cause.text, last, sizeof(last));
 		return;
 	}
 	target = core_place(st, vm, here | moves_full(st, moves));

@@ -80,6 +80,7 @@ void core_effect_result(struct core_state *st, const struct core_result *result)
 		return;
 	fx = st->effects[i];
 	core_effect_drop(st, &st->effects[i]);
+	st->told = result->outcome == CL_DONE ? NULL : result->text;
 	switch (fx.kind) {
 	case CORE_FX_NODE_RESET:
 	case CORE_FX_FENCE:
@@ -96,4 +97,5 @@ void core_effect_result(struct core_state *st, const struct core_result *result)
 		core_vm_result(st, &fx, result);
 		break;
 	}
+	st->told = NULL;
 }

@@ -24,6 +24,8 @@ static inline struct core_cause core_cause(enum core_reason why, uint8_t node, u
 	return (struct core_cause){ .reason = (uint8_t)why, .node = node, .n1 = n1, .n2 = n2 };
 }
 
+/* Takes what came with the entry into a cause whose words have a place for it. */
+void core_cause_tell(const struct core_state *st, struct core_cause *cause);
 void core_trace_add(struct core_state *st, enum core_object object, const char *name,
 		    uint8_t before, uint8_t after, enum core_reason why, uint8_t node, uint64_t n1,
 		    uint64_t n2);

@@ -31,6 +31,7 @@ static void mig_phase(struct core_state *st, struct core_vm *vm, uint8_t phase,
 	vm->retry_ms = 0;
 	core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state, why, node, n1, 0);
 	core_vm_why(vm, why, node, n1);
+	core_cause_tell(st, &vm->cause);
 }
 
 static struct core_effect *mig_effect(struct core_state *st, struct core_vm *vm,
@@ -108,14 +109,44 @@ int core_migrate_start(struct core_state *st, struct core_vm *vm, uint8_t target
 	return 0;
 }
 
+/* What an operator waits for: where it is, and before that why it is not where it should be. */
+static void job_end(struct core_state *st, struct core_vm *vm, bool moved, enum core_reason why,
+		    uint64_t n1)
+{
+	struct core_migration *m = &vm->migration;
+	struct core_cause last = core_cause(why, vm->node, n1, 0);
+	char first_text[CORE_TEXT_MAX], last_text[CORE_TEXT_MAX], text[CORE_TEXT_MAX];
+
+	if (moved || !m->first.reason || m->first.reason == why) {
+		core_job_end_reason(st, &m->job, moved, why, vm->node, n1, 0);
+		return;
+	}
+	core_cause_render(st, &m->first, first_text, sizeof(first_text));
+	core_cause_render(st, &last, last_text, sizeof(last_text));
+	core_text_join(text, sizeof(text), first_text, "; ", last_text, NULL);
+	core_job_end(st, &m->job, false, text);
+}
+
+/* The first failure of a migration is the one that explains; what follows undoes it. */
+static void first_keep(struct core_state *st, struct core_vm *vm, enum core_reason why,
+		       uint8_t node, uint64_t n1)
+{
+	if (vm->migration.first.reason || st->level < CORE_LEVEL_CAUSES)
+		return;
+	vm->migration.first = core_cause(why, node, n1, 0);
+	core_cause_tell(st, &vm->migration.first);
+}
+
 /* The migration is over, for good or not; the VM runs at vm->node. */
-static void mig_end(struct core_state *st, struct core_vm *vm, bool moved, enum core_reason why)
+static void mig_end(struct core_state *st, struct core_vm *vm, bool moved, enum core_reason why,
+		    uint64_t n1)
 {
 	struct core_migration *m = &vm->migration;
 	uint8_t tries = m->tries, rung = m->rung;
 	bool drain = m->drain, spent = m->spent;
+	struct core_cause first = m->first;
 
-	core_job_end_reason(st, &m->job, moved, why, vm->node, vm->generation, 0);
+	job_end(st, vm, moved, why, n1);
 	memset(m, 0, sizeof(*m));
 	if (!moved && drain) {
 		/* The rung had its chance; or it had several, and something else was in the way. */
@@ -129,7 +160,9 @@ static void mig_end(struct core_state *st, struct core_vm *vm, bool moved, enum 
 	}
 	if (moved)
 		vm->restart = false;
-	core_vm_set(st, vm, CORE_VM_RUNNING, why, vm->node, vm->generation, 0);
+	core_vm_set(st, vm, CORE_VM_RUNNING, why, vm->node, n1, 0);
+	if (!moved && first.reason)
+		vm->cause = first; /* that it runs where it ran explains nothing */
 }
 
 /* Not committed.  The source goes on if it can; the target's copy ends. */
@@ -139,6 +172,7 @@ void core_migrate_abort(struct core_state *st, struct core_vm *vm, enum core_rea
 	struct core_migration *m = &vm->migration;
 	struct core_effect *fx;
 
+	first_keep(st, vm, why, node, n1);
 	mig_drop(st, vm, CORE_FX_VM_INCOMING);
 	mig_drop(st, vm, CORE_FX_VM_MIGRATE);
 	mig_drop(st, vm, CORE_FX_VM_AWAIT);
@@ -147,7 +181,7 @@ void core_migrate_abort(struct core_state *st, struct core_vm *vm, enum core_rea
 		core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state, why, node,
 			       n1, 0);
 		if (!st->nodes[m->source].doomed) {
-			mig_end(st, vm, false, why);
+			mig_end(st, vm, false, why, n1);
 			return;
 		}
 	}
@@ -268,6 +302,7 @@ static void quick_drop(struct core_state *st, struct core_vm *vm, uint8_t node)
 
 static void quick_unsave(struct core_state *st, struct core_vm *vm, uint64_t code)
 {
+	first_keep(st, vm, CORE_WHY_SAVE_FAILED, vm->node, code);
 	mig_phase(st, vm, CORE_MIG_UNSAVE, CORE_WHY_SAVE_FAILED, vm->node, code);
 	mig_effect(st, vm, CORE_FX_VM_RESUME, vm->node, vm->generation);
 }
@@ -321,7 +356,7 @@ static void live_result(struct core_state *st, struct core_vm *vm, const struct 
 	case CORE_FX_VM_FINISH:
 		if (m->phase == CORE_MIG_ABORT && !(fx->flags & CORE_FLAG_COMMITTED)) {
 			if (result->outcome == CL_DONE)
-				mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);
+				mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE, vm->generation);
 			else
 				core_vm_query(st, vm, m->source);
 			return;
@@ -337,7 +372,7 @@ static void live_result(struct core_state *st, struct core_vm *vm, const struct 
 		if (m->phase != CORE_MIG_COMMIT || fx->node != vm->node)
 			return;
 		if (result->outcome == CL_DONE)
-			mig_end(st, vm, true, CORE_WHY_MIG_MOVED);
+			mig_end(st, vm, true, CORE_WHY_MIG_MOVED, vm->generation);
 		else
 			core_vm_query(st, vm, vm->node);
 		return;
@@ -365,7 +400,7 @@ static void quick_result(struct core_state *st, struct core_vm *vm, const struct
 		if (m->phase != CORE_MIG_UNSAVE)
 			return;
 		if (result->outcome == CL_DONE)
-			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);
+			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE, vm->generation);
 		else
 			core_vm_query(st, vm, vm->node);
 		return;
@@ -375,7 +410,7 @@ static void quick_result(struct core_state *st, struct core_vm *vm, const struct
 		switch (result->outcome) {
 		case CL_DONE:
 			vm->saved = false;
-			mig_end(st, vm, true, CORE_WHY_RESTORED);
+			mig_end(st, vm, true, CORE_WHY_RESTORED, vm->generation);
 			return;
 		case CL_FAILED:
 			vm->copies &= (core_nodes)~CORE_NODE_BIT(fx->node);
@@ -440,8 +475,9 @@ void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, 
 		if (none)
 			core_vm_copy_ended(st, vm, node, CORE_WHY_VM_DIED, true, 0);
 		else if (seen == CORE_SEEN_RUNNING)
-			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);
-		else /* MIGRATING, too: a migration that goes on would pause it some day, for ever */
+			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE, vm->generation);
+		else /* MIGRATING, too: a migration that goes on would pause it some day, for ever
+		      */
 			vm->retry_ms = st->now_ms + st->timing.retry_ms;
 		break;
 	case CORE_MIG_COMMIT:
@@ -454,7 +490,9 @@ void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, 
 		if (seen == CORE_SEEN_RUNNING) {
 			vm->saved = false;
 			mig_end(st, vm, true,
-				m->phase == CORE_MIG_COMMIT ? CORE_WHY_MIG_MOVED : CORE_WHY_RESTORED);
+				m->phase == CORE_MIG_COMMIT ? CORE_WHY_MIG_MOVED
+							    : CORE_WHY_RESTORED,
+				vm->generation);
 		} else if (none && m->phase == CORE_MIG_RESTORE) {
 			quick_drop(st, vm, node);
 		} else if (none) {
@@ -477,7 +515,7 @@ void core_migrate_seen(struct core_state *st, struct core_vm *vm, uint8_t node, 
 			   core_effect_find(st, CORE_FX_VM_SAVE, node, CORE_NONE, core_vm_index(st, vm))) {
 			break; /* it has not begun yet, and will say itself what came of it */
 		} else if (seen == CORE_SEEN_RUNNING) {
-			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE);
+			mig_end(st, vm, false, CORE_WHY_MIG_RESUMED_SOURCE, vm->generation);
 		} else if (!core_effect_find(st, CORE_FX_VM_SAVE, node, CORE_NONE,
 					     core_vm_index(st, vm))) {
 			quick_unsave(st, vm, 0);

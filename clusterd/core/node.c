@@ -26,6 +26,7 @@ void core_node_set(struct core_state *st, struct core_node *n, uint8_t state, en
 		n->since_ms = st->now_ms;
 	n->state = state;
 	n->cause = core_cause(why, node, n1, n2);
+	core_cause_tell(st, &n->cause);
 }
 
 /* ---- quarantine: a node that is lost again and again does more harm than good ---------------- */

@@ -565,7 +565,7 @@ void replica_timer(struct replica *r, uint64_t now_ms, uint64_t wall_ms)
 }
 
 void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
-		     enum core_exit exit)
+		     enum core_exit exit, const char *text)
 {
 	struct core_command *cmd = replica_fresh(r);
 
@@ -575,6 +575,8 @@ void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint6
 	cmd->incarnation = r->st.nodes[r->self].incarnation;
 	cmd->generation = generation;
 	cmd->exit = (uint8_t)exit;
+	if (r->st.level >= CORE_LEVEL_CAUSES)
+		core_str_copy(cmd->text, CORE_CAUSE_MAX, text);
 	core_str_copy(cmd->name, sizeof(cmd->name), name);
 	note_add(r, cmd);
 	if (log_is_open(&r->log))

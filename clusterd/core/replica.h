@@ -182,7 +182,7 @@ void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *s
 		   uint32_t memory_mib, uint16_t cpus, uint64_t csvd);
 /* A vmm of this node ended by itself. */
 void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
-		     enum core_exit exit);
+		     enum core_exit exit, const char *text);
 /* Own key or the reservation is gone from the volume's LUN. */
 void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume);
 /* A look at the volume's LUN that began at looked_ms found the own key and the reservation. */

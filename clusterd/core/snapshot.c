@@ -31,15 +31,20 @@ static void code_limit16(struct coder *c, uint16_t *v, uint16_t max)
 	}
 }
 
-static void code_cause(struct coder *c, struct core_cause *cause)
+/* texts: the level has come from which on causes have one. */
+static void code_cause(struct coder *c, struct core_cause *cause, bool texts)
 {
 	code_limit8(c, &cause->reason, CORE_WHY_COUNT - 1);
 	code_limit8(c, &cause->node, CL_NODES_MAX);
 	code_u64(c, &cause->n1);
 	code_u64(c, &cause->n2);
+	if (texts)
+		CODE_STR(c, cause->text);
+	else if (c->r)
+		memset(cause->text, 0, sizeof(cause->text));
 }
 
-static void code_the_node(struct coder *c, struct core_node *n)
+static void code_the_node(struct coder *c, struct core_node *n, bool texts)
 {
 	uint8_t i;
 
@@ -61,7 +66,7 @@ static void code_the_node(struct coder *c, struct core_node *n)
 	code_u8(c, &n->proof);
 	code_u8(c, &n->fence_tries);
 	code_limit8(c, &n->fence_last, CL_NODES_MAX);
-	code_cause(c, &n->cause);
+	code_cause(c, &n->cause, texts);
 	code_u64(c, &n->job);
 	CODE_STR(c, n->name);
 	CODE_STR(c, n->address);
@@ -82,7 +87,7 @@ static void code_the_node(struct coder *c, struct core_node *n)
 		code_u64(c, &n->lost_ms[i]);
 }
 
-static void code_volume(struct coder *c, struct core_volume *v)
+static void code_volume(struct coder *c, struct core_volume *v, bool texts)
 {
 	code_limit8(c, &v->state, CORE_VOLUME_FAILED);
 	if (v->state == CORE_VOLUME_UNUSED)
@@ -90,7 +95,7 @@ static void code_volume(struct coder *c, struct core_volume *v)
 	code_limit8(c, &v->owner, CL_NODES_MAX);
 	code_limit8(c, &v->want, CL_NODES_MAX);
 	code_u8(c, &v->tries);
-	code_cause(c, &v->cause);
+	code_cause(c, &v->cause, texts);
 	code_bool(c, &v->force);
 	code_bool(c, &v->fresh);
 	code_bool(c, &v->undo);
@@ -111,7 +116,7 @@ static void code_volume(struct coder *c, struct core_volume *v)
 	code_u64(c, &v->job);
 }
 
-static void code_migration(struct coder *c, struct core_migration *m)
+static void code_migration(struct coder *c, struct core_migration *m, bool texts)
 {
 	code_limit8(c, &m->phase, CORE_MIG_UNSAVE);
 	code_bool(c, &m->quick);
@@ -127,9 +132,13 @@ static void code_migration(struct coder *c, struct core_migration *m)
 	code_u64(c, &m->generation);
 	code_u64(c, &m->job);
 	code_u64(c, &m->since_ms);
+	if (texts)
+		code_cause(c, &m->first, texts);
+	else if (c->r)
+		memset(&m->first, 0, sizeof(m->first));
 }
 
-static void code_the_vm(struct coder *c, struct core_vm *vm)
+static void code_the_vm(struct coder *c, struct core_vm *vm, bool texts)
 {
 	struct core_vm_config *v = &vm->config;
 	uint8_t i;
@@ -149,7 +158,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_limit8(c, &vm->prefer, CL_NODES_MAX);
 	code_u8(c, &vm->failures);
 	code_bool(c, &vm->restart);
-	code_cause(c, &vm->cause);
+	code_cause(c, &vm->cause, texts);
 	code_limit8(c, &vm->avoid, CL_NODES_MAX);
 	code_limit8(c, &vm->doubt, CL_NODES_MAX);
 	code_u64(c, &vm->doubt_ms);
@@ -163,7 +172,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm)
 	code_u64(c, &vm->wanted_ms);
 	code_u64(c, &vm->failures_ms);
 	code_u64(c, &vm->job);
-	code_migration(c, &vm->migration);
+	code_migration(c, &vm->migration, texts);
 	core_policy_code(c, &vm->policy, CORE_SET_VM_ALL);
 	CODE_STR(c, v->name);
 	code_bytes(c, v->uuid, sizeof(v->uuid));
@@ -222,11 +231,11 @@ static void code_job(struct coder *c, struct core_job *job)
 	CODE_STR(c, job->text);
 }
 
-static void code_trace(struct coder *c, struct core_trace *t)
+static void code_trace(struct coder *c, struct core_trace *t, bool texts)
 {
 	code_u64(c, &t->seq);
 	code_u64(c, &t->wall_ms);
-	code_cause(c, &t->cause);
+	code_cause(c, &t->cause, texts);
 	code_u8(c, &t->object);
 	code_u8(c, &t->before);
 	code_u8(c, &t->after);
@@ -236,6 +245,7 @@ static void code_trace(struct coder *c, struct core_trace *t)
 static void code_state(struct coder *c, struct core_state *st)
 {
 	uint32_t magic = SNAPSHOT_MAGIC, version = SNAPSHOT_VERSION, i, used;
+	bool texts;
 
 	code_u32(c, &magic);
 	code_u32(c, &version);
@@ -253,6 +263,7 @@ static void code_state(struct coder *c, struct core_state *st)
 	CODE_STR(c, st->name);
 	code_bytes(c, st->uuid, sizeof(st->uuid));
 	code_u32(c, &st->level);
+	texts = st->level >= CORE_LEVEL_CAUSES;
 	code_u32(c, &st->next_incarnation);
 	code_u64(c, &st->next_effect);
 	code_u16(c, &st->members);
@@ -263,7 +274,7 @@ static void code_state(struct coder *c, struct core_state *st)
 	for (i = 0; i < core_setting_count(); i++)
 		code_u32(c, core_setting_at(st, i));
 	for (i = 1; i <= CL_NODES_MAX; i++)
-		code_the_node(c, &st->nodes[i]);
+		code_the_node(c, &st->nodes[i], texts);
 	code_limit16(c, &st->volume_count, CORE_VOLUMES_MAX);
 	code_limit16(c, &st->vm_count, CORE_VMS_MAX);
 	code_limit16(c, &st->effect_count, CORE_EFFECTS_MAX);
@@ -273,9 +284,9 @@ static void code_state(struct coder *c, struct core_state *st)
 	if (c->r && c->r->bad)
 		return;
 	for (i = 0; i < st->volume_count; i++)
-		code_volume(c, &st->volumes[i]);
+		code_volume(c, &st->volumes[i], texts);
 	for (i = 0; i < st->vm_count; i++)
-		code_the_vm(c, &st->vms[i]);
+		code_the_vm(c, &st->vms[i], texts);
 	for (i = 0; i < st->effect_count; i++)
 		code_effect(c, &st->effects[i]);
 	code_u32(c, &st->job_next);
@@ -289,7 +300,7 @@ static void code_state(struct coder *c, struct core_state *st)
 	}
 	used = st->trace_total < CORE_TRACE_MAX ? (uint32_t)st->trace_total : CORE_TRACE_MAX;
 	for (i = 0; i < used; i++)
-		code_trace(c, &st->trace[i]);
+		code_trace(c, &st->trace[i], texts);
 	code_u64(c, &st->batch.id);
 	code_u32(c, &st->batch.len_bytes);
 	if (st->batch.len_bytes > CORE_BATCH_MAX) {

@@ -12,6 +12,7 @@ void core_state_init(struct core_state *st)
 	st->job_next = st->trace_next = 0;
 	st->trace_total = 0;
 	st->batch.id = 0;
+	st->told = NULL;
 	st->batch.len_bytes = 0;
 	st->level = CORE_LEVEL;
 	st->next_incarnation = 1;
@@ -103,6 +104,7 @@ void core_trace_add(struct core_state *st, enum core_object object, const char *
 	t->before = before;
 	t->after = after;
 	t->cause = core_cause(why, node, n1, n2);
+	core_cause_tell(st, &t->cause);
 	core_str_copy(t->name, sizeof(t->name), name);
 }
 
@@ -153,6 +155,7 @@ void core_job_end_reason(struct core_state *st, uint64_t *job, bool done, enum c
 
 	if (!*job)
 		return;
+	core_cause_tell(st, &cause);
 	core_cause_render(st, &cause, text, sizeof(text));
 	core_job_end(st, job, done, text);
 }

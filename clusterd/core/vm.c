@@ -30,6 +30,7 @@ void core_vm_set(struct core_state *st, struct core_vm *vm, uint8_t state, enum 
 	vm->changed_seq = st->applied_seq;
 	vm->state = state;
 	vm->cause = core_cause(why, node, n1, n2);
+	core_cause_tell(st, &vm->cause);
 }
 
 void core_vm_why(struct core_vm *vm, enum core_reason why, uint8_t node, uint64_t n1)

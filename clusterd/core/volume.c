@@ -24,6 +24,7 @@ void core_volume_set(struct core_state *st, struct core_volume *v, uint8_t state
 		v->since_ms = st->now_ms;
 	v->state = state;
 	v->cause = core_cause(why, node, n1, n2);
+	core_cause_tell(st, &v->cause);
 }
 
 core_nodes core_volume_unproven(const struct core_state *st, const struct core_volume *v)

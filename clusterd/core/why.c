@@ -34,6 +34,46 @@ static void add_node(struct core_text *t, const struct core_state *st, uint8_t n
 		core_text_u64(t, node);
 }
 
+/* The text without the words that the sentence has said already: "node n1: ", "VM a on node n1: ".
+ */
+static const char *text_start(const struct core_state *st, const struct core_cause *cause)
+{
+	const char *text = cause->text, *colon = strchr(text, ':');
+	const char *name =
+		st && cause->node && cause->node <= CL_NODES_MAX ? st->nodes[cause->node].name : "";
+	size_t len = strlen(name);
+
+	if (!len || !colon || colon[1] != ' ' || (size_t)(colon - text) < len + 5)
+		return text;
+	if (memcmp(colon - len, name, len) == 0 && memcmp(colon - len - 5, "node ", 5) == 0 &&
+	    (colon - len - 5 == text || memcmp(text, "VM ", 3) == 0))
+		return colon + 2;
+	return text;
+}
+
+static void add_words(struct core_text *t, const struct core_state *st,
+		      const struct core_cause *cause, const char *words, const char *what,
+		      uint64_t v)
+{
+	if (cause->text[0]) {
+		core_text_add(t, text_start(st, cause));
+	} else if (words) {
+		core_text_add(t, words);
+	} else {
+		core_text_add(t, what);
+		core_text_u64(t, v);
+	}
+}
+
+static void add_more(struct core_text *t, const struct core_state *st,
+		     const struct core_cause *cause)
+{
+	if (!cause->text[0])
+		return;
+	core_text_add(t, "; the last failure: ");
+	core_text_add(t, text_start(st, cause));
+}
+
 static void add_cause(struct core_text *t, const struct core_state *st,
 		      const struct core_cause *cause)
 {
@@ -49,6 +89,14 @@ static void add_cause(struct core_text *t, const struct core_state *st,
 		s++;
 		if (*s == 'n')
 			add_node(t, st, cause->node);
+		else if (*s == 'e')
+			add_words(t, st, cause, core_errno_text(cause->n1), "error ", cause->n1);
+		else if (*s == 'f')
+			add_words(t, st, cause, core_errno_text(cause->n2), "error ", cause->n2);
+		else if (*s == 'x')
+			add_words(t, st, cause, core_exit_text(cause->n1), "reason ", cause->n1);
+		else if (*s == 't')
+			add_more(t, st, cause);
 		else if (*s == 's')
 			core_text_add(t, cause->n1 < core_setting_count() ?
 						 core_settings[cause->n1].name : "a setting");
@@ -64,6 +112,19 @@ void core_cause_render(const struct core_state *st, const struct core_cause *cau
 
 	core_text_init(&t, text, cap_bytes);
 	add_cause(&t, st, cause);
+}
+
+void core_cause_tell(const struct core_state *st, struct core_cause *cause)
+{
+	const char *s = reason_text(cause->reason);
+
+	if (!st->told || !st->told[0] || st->level < CORE_LEVEL_CAUSES)
+		return;
+	for (; *s; s++)
+		if (*s == '%' && s[1] && strchr("efxt", s[1]))
+			break;
+	if (*s)
+		core_str_copy(cause->text, sizeof(cause->text), st->told);
 }
 
 const char *core_object_name(uint8_t object)

@@ -116,7 +116,7 @@ void sim_guest_stop(uint8_t node, uint32_t vm, uint32_t why)
 		return;
 	sim_process_end(node, vm, n->daemon && n->r->safe);
 	if (n->daemon) {
-		replica_vm_exit(n->r, sim_now(node), name, generation, (enum core_exit)why);
+		replica_vm_exit(n->r, sim_now(node), name, generation, (enum core_exit)why, "");
 		sim_after(node);
 	}
 }
@@ -132,7 +132,7 @@ void sim_vmm_die(uint8_t node, uint32_t vm)
 		return;
 	sim_process_end(node, vm, n->daemon && n->r->safe);
 	if (n->daemon) {
-		replica_vm_exit(n->r, sim_now(node), name, generation, CORE_EXIT_ERROR);
+		replica_vm_exit(n->r, sim_now(node), name, generation, CORE_EXIT_ERROR, "");
 		sim_after(node);
 	}
 }

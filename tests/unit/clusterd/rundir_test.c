@@ -102,12 +102,12 @@ static void nothing_is_followed(void)
 	CU_ASSERT_EQUAL(sh("rm -rf %s; mkdir -m 700 %s", folder, folder), 0);
 	CU_ASSERT_EQUAL(sh("ln -s %s %s/vmm.log", outside, folder), 0);
 	CU_ASSERT_EQUAL(cd_rundir_open("web", "vmm.log"), -ELOOP);
-	cd_vmproc_last_words("web", words, sizeof(words));
+	cd_vmproc_words("web", CD_WORDS_FIRST_ERROR, words, sizeof(words));
 	CU_ASSERT_PTR_NULL(strstr(words, "precious"));
 	CU_ASSERT_EQUAL(sh("rm %s/vmm.log; mkfifo %s/vmm.log", folder, folder), 0);
 	CU_ASSERT_EQUAL(cd_rundir_open("web", "vmm.log"), -EPERM);
 	CU_ASSERT_EQUAL(sh("rm %s/vmm.log; echo last words > %s/vmm.log", folder, folder), 0);
-	cd_vmproc_last_words("web", words, sizeof(words));
+	cd_vmproc_words("web", CD_WORDS_FIRST_ERROR, words, sizeof(words));
 	CU_ASSERT_STRING_EQUAL(words, "last words");
 	/* A folder that is somebody else's is not looked into. */
 	if (geteuid() == 0) {
