@@ -29,6 +29,7 @@
 
 struct cd;
 struct cl_lease;
+struct cd_clocks;
 struct cd_early;
 struct cd_watch;
 struct cd_vm_monitor;
@@ -85,6 +86,7 @@ struct cd {
 	struct cd_store *store;
 	struct replica *replica; /* NULL until member */
 	struct cl_lease *lease;	 /* of this node's VMs; outlives this process */
+	struct cd_clocks *clocks; /* lease_linux.c: what they said, for leases */
 	char trouble[256];	 /* of the store; "" if well */
 	int exit_status;
 
@@ -143,6 +145,12 @@ const struct core_state *cd_state(const struct cd *cd);
 /* ---- timing_warn.c ---- */
 /* Looks whether corosync's times fit the settings, and logs what does not. */
 void cd_timing_warn(struct cd *cd);
+
+/* ---- lease_linux.c: until when this node's VMs may run ---- */
+int cd_lease_open(struct cd *cd);
+/* Before beats are sent. */
+void cd_lease_look(struct cd *cd);
+void cd_lease_give(struct cd *cd, uint64_t until_ms, uint64_t proof_ms);
 
 /* ---- effect.c and fx_*.c: what must be done here ---- */
 void cd_effect_run(struct cd *cd, const struct core_effect *effect);

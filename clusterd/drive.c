@@ -519,6 +519,7 @@ void cd_drive_timer(struct cd *cd)
 {
 	if (!cd->replica)
 		return;
+	cd_lease_look(cd);
 	replica_timer(cd->replica, cd_now_ms(), (uint64_t)cd_wall_ms());
 	cd_drive_settle(cd);
 	pending_expire(cd);

@@ -17,7 +17,6 @@
 #include "clusterd/monitor_vmm.h"
 #include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
-#include "common/cl_lease.h"
 #include "common/cl_log.h"
 
 #define CALL_MS	    30000
@@ -205,7 +204,7 @@ void cd_local_run(struct cd *cd, const struct replica_local *local)
 			      local->why ? local->why : "this node is cut off");
 		break;
 	case REPLICA_LEASE:
-		cl_lease_set(cd->lease, local->until_ms, local->proof_ms);
+		cd_lease_give(cd, local->until_ms, local->proof_ms);
 		break;
 	case REPLICA_THAW:
 		cd_drive_note(cd, "local", cd->self.name, "frozen", "thawed",

@@ -22,7 +22,6 @@
 #include "clusterd/daemon.h"
 #include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
-#include "common/cl_lease.h"
 #include "common/cl_log.h"
 #include "config.h"
 
@@ -93,18 +92,6 @@ static int lock_take(void)
 	if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) < 0)
 		return -errno;
 	return 0;
-}
-
-static int lease_open(struct cd *cd)
-{
-	char path[CD_PATH_MAX];
-	int rc;
-
-	cd_path(path, sizeof(path), CD_DIR_RUN, "lease");
-	rc = cl_lease_create(path, &cd->lease);
-	if (rc < 0)
-		cl_error("%s: %s", path, rc == -EBADMSG ? "not a lease page" : strerror(-rc));
-	return rc;
 }
 
 /* ---- corosync: started when it is not there ------------------------------------------------- */
@@ -261,7 +248,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	cd = calloc(1, sizeof(*cd));
-	if (!cd || lease_open(cd) < 0)
+	if (!cd || cd_lease_open(cd) < 0)
 		return 1;
 	return cd_run(cd) < 0 ? 78 : cd->exit_status; /* 78: EX_CONFIG, do not restart in a loop */
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cl_cleanup.h"
@@ -80,13 +79,6 @@ void cl_lease_close(const struct cl_lease *lease)
 		munmap((void *)(uintptr_t)lease, PAGE_BYTES);
 }
 
-void cl_lease_set(struct cl_lease *lease, uint64_t until_ms, uint64_t proof_ms)
-{
-	if (proof_ms)
-		__atomic_store_n(&lease->proof_ms, proof_ms, __ATOMIC_RELAXED);
-	__atomic_store_n(&lease->until_ms, until_ms, __ATOMIC_RELEASE);
-}
-
 uint64_t cl_lease_until_ms(const struct cl_lease *lease)
 {
 	return __atomic_load_n(&lease->until_ms, __ATOMIC_ACQUIRE);
@@ -95,12 +87,4 @@ uint64_t cl_lease_until_ms(const struct cl_lease *lease)
 uint64_t cl_lease_proof_ms(const struct cl_lease *lease)
 {
 	return __atomic_load_n(&lease->proof_ms, __ATOMIC_RELAXED);
-}
-
-uint64_t cl_lease_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }

@@ -21,7 +21,8 @@
  * Safe if     lease + CORE_LEASE_STOP_MS <= takeover_ms, whatever the network's delays and timeouts:
  *             the lease is made from takeover_ms so that this holds.
  *
- * Only rates of clocks are compared: the lost node's CLOCK_BOOTTIME and the majority's cluster time, which
+ * Only rates of clocks are compared: the lost node's CLOCK_BOOTTIME (where that may stand still with the
+ * machine: the first of several clocks, common/cl_moment.h) and the majority's cluster time, which
  * never runs ahead of a real clock (each TICK counts only what its proposer saw pass since the last one).
  *
  * A clusterd that runs and sees that it is cut off does not wait for the lease's end:
