@@ -71,9 +71,11 @@ static void fault_node(const struct plan_step *step, uint8_t node)
 	case PLAN_STALL:
 		if (!n->power || n->stalled_until > sim.now)
 			break;
+		sim_clock_stall(node, step->value);
 		n->stalled_until = sim.now + step->for_ms;
 		excuse(node, n->stalled_until + AFTER_MS);
-		SIM_SAY("node %u: stalls until %llu", node, (unsigned long long)n->stalled_until);
+		SIM_SAY("node %u: stalls until %llu%s", node, (unsigned long long)n->stalled_until,
+			step->value ? ", its clock too" : "");
 		sim_oracle_blame(node);
 		sim_net_disturb();
 		sim_push(n->stalled_until + 1, SIM_EV_WAKE, node, 0, 0);

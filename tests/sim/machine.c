@@ -42,27 +42,42 @@ void sim_after(uint8_t node)
 
 /* ---- the lease ------------------------------------------------------------------------------ */
 
-/* vmms look at the page by themselves, whatever clusterd does, and take their time to stop. */
+/*
+ * vmms look at the page by themselves, whatever clusterd does, and take their time to stop: they
+ * execute while the page held so long ago.
+ */
 bool sim_lease_holds(uint8_t node)
 {
+	const struct sim_node *n = &sim.nodes[node];
+	struct cl_lease lease = n->lease_ended_at ? n->lease_was : n->lease;
+	struct cl_moment then = sim_moment(node, sim.plan.stop_ms);
+
+	if (!lease.until_ms)
+		return false;
+	lease.rtc_from_s = 0; /* what is so new did not hold then: no clock of this world is set */
 	if (CORE_MUTANT(21))
-		return sim.nodes[node].run_until != 0; /* planted: a lease once is a lease for ever */
-	return sim.now < sim.nodes[node].run_until;
+		return true; /* planted: a lease once is a lease for ever */
+	if (CORE_MUTANT(61))
+		lease.rtc_until_s = 0; /* planted: only the clock that may stand still is asked */
+	return cl_lease_left_ms(&lease, &then) &&
+	       (!n->lease_ended_at || sim.now < n->lease_ended_at + sim.plan.stop_ms);
 }
 
-static void lease_page(uint8_t node, uint64_t until_ms)
+static void lease_page(uint8_t node, uint64_t until_ms, uint64_t proof_ms)
 {
 	struct sim_node *n = &sim.nodes[node];
 	bool held = sim_lease_holds(node);
 	uint32_t vm;
 
-	if (until_ms > sim_now(node))
-		n->run_until = sim_real(node, until_ms) + sim.plan.stop_ms;
-	else if (n->run_until > sim.now + sim.plan.stop_ms)
-		n->run_until = sim.now + sim.plan.stop_ms;
+	if (!until_ms && !n->lease_ended_at) {
+		n->lease_was = n->lease;
+		n->lease_ended_at = sim.now;
+	}
+	if (cl_lease_give(&n->lease, &n->moments, until_ms, proof_ms) && until_ms)
+		n->lease_ended_at = 0;
 	if (held == sim_lease_holds(node))
 		return;
-	SIM_SAY("node %u: its VMs may run until %llu", node, (unsigned long long)n->run_until);
+	SIM_SAY("node %u: its VMs %s", node, held ? "must stop" : "may run");
 	for (vm = 0; vm < SIM_VMS; vm++)
 		sim_oracle_vms(vm);
 	sim_lun_check();
@@ -165,6 +180,7 @@ void sim_daemon_start(uint8_t node)
 	n->instance++;
 	n->daemon = true;
 	n->daemon_stalled = 0;
+	memset(&n->moments, 0, sizeof(n->moments));
 	replica_init(n->r, node, n->boot_id, sim_random(), sim_sink, n);
 	SIM_SAY("node %u: clusterd starts", node);
 	if (node == 1 && !sim.bootstrapped) {
@@ -234,7 +250,7 @@ void sim_power_off(uint8_t node)
 	sim_daemon_kill(node);
 	n->corosync = false;
 	n->ring = n->next_ring = 0;
-	n->stalled_until = 0;
+	n->stalled_until = n->frozen_from = n->frozen_ms = 0;
 	for (vm = 0; vm < SIM_VMS; vm++)
 		sim_process_end(node, vm, false); /* held stays: gone, and nobody can know */
 	for (v = 0; v < SIM_VOLUMES; v++) {
@@ -243,7 +259,8 @@ void sim_power_off(uint8_t node)
 	}
 	memset(n->killed_up_to, 0, sizeof(n->killed_up_to));
 	n->frozen = n->killed = false;
-	n->run_until = 0;
+	memset(&n->lease, 0, sizeof(n->lease));
+	n->lease_ended_at = 0;
 	sim_net_disturb();
 }
 
@@ -361,7 +378,7 @@ void sim_sink(void *arg, const struct replica_out *out)
 			sim_push((n->local_at > sim.now ? n->local_at : sim.now) + sim_below(50),
 				 SIM_EV_LIST, node, 0, 0); /* behind what was asked before */
 		else if (out->local->kind == REPLICA_LEASE)
-			lease_page(node, out->local->until_ms);
+			lease_page(node, out->local->until_ms, out->local->proof_ms);
 		else if (out->local->kind <= REPLICA_KILL) {
 			uint64_t at = sim.now +
 				      sim_below(out->local->kind == REPLICA_KILL ? 1500 : 100);

@@ -14,21 +14,39 @@
 /* ---- clocks --------------------------------------------------------------------------------- */
 
 #define BOOT_MS 1000u /* what a clock says when clusterd could first look */
+#define RTC_MS	1700000000000u
+
+static uint64_t clock_lost_ms(const struct sim_node *n)
+{
+	uint64_t until = n->stalled_until < sim.now ? n->stalled_until : sim.now;
+
+	return n->frozen_ms + (n->frozen_from ? until - n->frozen_from : 0);
+}
 
 uint64_t sim_now(uint8_t node)
 {
 	const struct sim_node *n = &sim.nodes[node];
-	uint64_t since = sim.now - n->booted_at;
+	uint64_t since = sim.now - n->booted_at - clock_lost_ms(n);
 
 	return BOOT_MS + since + (uint64_t)((int64_t)since * n->drift_ppm / 1000000);
 }
 
-uint64_t sim_real(uint8_t node, uint64_t clock_ms)
+void sim_clock_stall(uint8_t node, bool frozen)
 {
-	const struct sim_node *n = &sim.nodes[node];
-	uint64_t since = clock_ms > BOOT_MS ? clock_ms - BOOT_MS : 0;
+	struct sim_node *n = &sim.nodes[node];
 
-	return n->booted_at + (uint64_t)((int64_t)since * 1000000 / (1000000 + n->drift_ppm));
+	n->frozen_ms = clock_lost_ms(n);
+	n->frozen_from = frozen ? sim.now : 0;
+}
+
+struct cl_moment sim_moment(uint8_t node, uint64_t ago_ms)
+{
+	/* The board's clock: of another phase on each node, and it runs on whatever happens. */
+	uint64_t boot_ms = sim_now(node), board_ms = RTC_MS + sim.now + 137u * node;
+	struct cl_moment m = { .boot_ms = boot_ms > ago_ms ? boot_ms - ago_ms : 0,
+			       .rtc_s = (board_ms - ago_ms) / 1000 };
+
+	return m;
 }
 
 uint64_t sim_wall(uint8_t node)

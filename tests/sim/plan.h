@@ -38,7 +38,8 @@ enum plan_act {
 	PLAN_POWER,	/* node; for: back after, 0: when healed */
 	PLAN_POWER_ALL, /* for: back after up to */
 	PLAN_DAEMON,	/* node, for: clusterd killed */
-	PLAN_STALL,	/* node, for: the whole node stands still */
+	PLAN_STALL,	/* node, for: the whole node stands still; value 1: its clock, too (a paused
+			   virtual machine) */
 	PLAN_STOP,	/* node, for: clusterd stopped (SIGSTOP) */
 	PLAN_CSVD,	/* node: csvd dies */
 	PLAN_WALL,	/* node, value: its wall clock is set off by so many seconds */

@@ -23,6 +23,7 @@
 
 #include "clusterd/core/internal.h"
 #include "clusterd/core/replica.h"
+#include "common/cl_moment.h"
 #include "tests/sim/model_lun.h"
 #include "tests/sim/plan.h"
 
@@ -127,6 +128,8 @@ struct sim_op {
 struct sim_node {
 	bool power, corosync, daemon;
 	uint64_t stalled_until;	 /* whole node paused */
+	uint64_t frozen_from;	 /* ... and its clock with it, since; 0: that one goes on */
+	uint64_t frozen_ms;	 /* what the clock has not counted since the boot, before that */
 	uint64_t daemon_stalled; /* clusterd paused (SIGSTOP) */
 	uint32_t instance;	 /* guards events of the clusterd process */
 	uint32_t boots;
@@ -173,7 +176,10 @@ struct sim_node {
 	bool nexus_new[SIM_VOLUMES]; /* its session changed: it speaks by its second nexus */
 	uint64_t hang_until[SIM_VMS];
 	bool frozen, killed;
-	uint64_t run_until; /* its vmms execute until then: the lease, and the time that they take to stop */
+	struct cl_lease lease; /* the page, as its vmms see it; they take plan.stop_ms to stop */
+	struct cl_lease lease_was; /* if it was ended: what it said before, */
+	uint64_t lease_ended_at;   /* and when that was; 0: it was not ended */
+	struct cl_moments moments; /* of its clusterd's process */
 	uint64_t local_at;
 	struct sim_run runs[SIM_RUNS];
 };
@@ -323,7 +329,10 @@ double sim_clock_s(void); /* of this machine, for figures */
 /* net.c */
 uint64_t sim_now(uint8_t node);			   /* on the node's own clock */
 uint64_t sim_wall(uint8_t node);		   /* on its wall clock */
-uint64_t sim_real(uint8_t node, uint64_t clock_ms); /* when its clock will say that */
+/* What its clocks say, or said so long ago (as they counted it). */
+struct cl_moment sim_moment(uint8_t node, uint64_t ago_ms);
+/* The node is about to stall, and its clock with it or not. */
+void sim_clock_stall(uint8_t node, bool frozen);
 bool sim_reaches(uint8_t from, uint8_t to);
 bool sim_mutual(uint8_t a, uint8_t b);
 void sim_net_disturb(void); /* something of the network or a node changed */

@@ -76,6 +76,9 @@ static void fault_make(struct plan *plan, struct plan_step *step, uint8_t act, u
 		break;
 	case PLAN_STALL:
 		step->for_ms = 500 + below(20000);
+		step->value = chance(50);
+		if (step->value && chance(30))
+			step->for_ms += 40000;
 		break;
 	case PLAN_STOP:
 		step->for_ms = 200 + below(chance(30) ? 100000 : 8000);

@@ -196,6 +196,7 @@ static bool handle_world(const struct sim_event *ev)
 static void handle(const struct sim_event *ev)
 {
 	struct sim_node *n = &sim.nodes[ev->node];
+	struct cl_moment moment;
 
 	if (handle_world(ev) || ev->guard != n->instance || !n->daemon)
 		return;
@@ -215,6 +216,8 @@ static void handle(const struct sim_event *ev)
 		break;
 	case SIM_EV_TIMER:
 		sim_keys_watch(ev->node);
+		moment = sim_moment(ev->node, 0);
+		cl_moments_add(&n->moments, &moment);
 		replica_timer(n->r, sim_now(ev->node), sim_wall(ev->node));
 		sim_after(ev->node);
 		sim_push(sim.now + 200, SIM_EV_TIMER, ev->node, 0, 0);
