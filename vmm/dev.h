@@ -44,6 +44,9 @@ struct vmm_host {
 	void (*notify_area)(void *arg, struct vmm_dev *dev, unsigned queue, uint64_t gpa, bool on);
 	/* Have queue() called soon on the I/O thread. */
 	void (*kick)(void *arg, struct vmm_dev *dev, unsigned queue);
+	/* Whether the machine may do something that others can see.  What was not done is asked for
+	 * again. */
+	bool (*may_act)(void *arg);
 	/* The guest asks for an end. */
 	void (*stop)(void *arg, enum vmm_exit_reason reason);
 };

@@ -3,6 +3,7 @@
 #ifndef VMM_GUARD_H
 #define VMM_GUARD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct vmm;
@@ -19,6 +20,12 @@ int vmm_guard_start(struct vmm_guard *guard, char **ret_error);
 void vmm_guard_stop(struct vmm_guard *guard);
 /* Ends the thread first.  NULL is fine. */
 void vmm_guard_free(struct vmm_guard *guard);
+/*
+ * Whether the lease holds now, by clocks that do not stand still with the machine: asked before
+ * anything leaves it.  If not, the guard is woken; if the lease holds after all when it looks, it
+ * has every queue run again.  dev_lock held.
+ */
+bool vmm_guard_holds(struct vmm_guard *guard);
 /* What is left of the lease.  Any thread. */
 uint64_t vmm_guard_left_ms(const struct vmm_guard *guard);
 

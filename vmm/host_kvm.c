@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cl_log.h"
+#include "vmm/guard.h"
 #include "vmm/machine.h"
 
 static void on_msi(void *arg, uint64_t address, uint32_t data)
@@ -52,6 +53,13 @@ static void on_kick(void *arg, struct vmm_dev *dev, unsigned queue)
 	(void)!write(dev->notify_fd[queue], &one, sizeof(one));
 }
 
+static bool on_may_act(void *arg)
+{
+	struct vmm *vm = arg;
+
+	return !vm->guard || vmm_guard_holds(vm->guard);
+}
+
 static void on_stop(void *arg, enum vmm_exit_reason reason)
 {
 	vmm_stop(arg, reason);
@@ -65,5 +73,6 @@ void vmm_host_init(struct vmm *vm)
 				      .irq = on_irq,
 				      .notify_area = on_notify_area,
 				      .kick = on_kick,
+				      .may_act = on_may_act,
 				      .stop = on_stop };
 }

@@ -23,7 +23,10 @@ bool vmm_virtio_live(const struct vmm_virtio *vd)
 
 bool vmm_virtio_may_run(const struct vmm_virtio *vd)
 {
-	return vmm_virtio_live(vd) && !vd->dev.quiesced && vd->budget > 0;
+	const struct vmm_host *host = vd->dev.host;
+
+	return vmm_virtio_live(vd) && !vd->dev.quiesced && vd->budget > 0 &&
+	       (!host->may_act || host->may_act(host->arg));
 }
 
 static unsigned in_flight(const struct vmm_virtio *vd)

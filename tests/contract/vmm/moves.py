@@ -177,11 +177,11 @@ class Lease:
         with open(path, "wb") as f:
             f.write(b"HFLEASE1" + bytes(4088))
 
-    def set(self, seconds):
+    def set(self, seconds, rtc=(0, 0), tsc=(0, 0)):
         now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
         with open(self.path, "r+b") as f:
             f.seek(8)
-            f.write(struct.pack("<QQ", now + int(seconds * 1000) if seconds else 0, now))
+            f.write(struct.pack("<QQQQQQ", now + int(seconds * 1000) if seconds else 0, now, *rtc, *tsc))
 
 
 def check_output(what, *parts):
@@ -471,6 +471,18 @@ class Test:
         e = a.control.event("lease")
         need(e["frozen"] is True and "no word from the cluster for 0." in e["reason"], f"the lease ends: {e['reason']}")
         self.frozen(a, "by the lease's end")
+        for what, clock in (("the TSC is beyond", {"tsc": (1, 2)}), ("the TSC went back", {"tsc": (2**63, 2**63 + 1)}),
+                            ("the real-time clock is beyond", {"rtc": (1, 2)})):
+            lease.set(3600)
+            a.control.event("lease")
+            lease.set(3600, **clock)
+            e = a.control.event("lease")
+            need(e["frozen"] is True and "clock" in e["reason"], f"{what}: {e['reason']}")
+            self.frozen(a, "by another clock")
+        lease.set(3600)
+        a.control.event("lease")
+        lease.set(0.3)
+        a.control.event("lease")
         need(a.state() == "running", "its state is what it was")
         a.control.call("pause")
         a.control.call("resume")

@@ -77,7 +77,7 @@ static inline void guest_new(void)
 	guest_stopped = VMM_EXIT_NONE;
 	vmm_mem_init(&guest_mem, guest_ram, GUEST_RAM_BYTES, guest_dirty);
 	guest_host = (struct vmm_host){ NULL,	       &guest_mem,    guest_on_msi, guest_on_irq,
-					guest_on_area, guest_on_kick, guest_on_stop };
+					guest_on_area, guest_on_kick, NULL,	    guest_on_stop };
 	vmm_pci_bus_init(&guest_pci, &guest_host);
 	vmm_serial_init(&guest_serial, &guest_host, VMM_GSI_COM1, guest_on_out, guest_on_ready,
 			NULL);

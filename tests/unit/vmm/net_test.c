@@ -105,6 +105,36 @@ static void test_receive(void)
 	CU_ASSERT_EQUAL(vmm_net_rx(&net, frame, 60), 0);
 }
 
+static bool may;
+
+static bool on_may_act(void *arg)
+{
+	(void)arg;
+	return may;
+}
+
+/* Nothing leaves and nothing comes in while the world says no; then it does what was left. */
+static void test_may_not(void)
+{
+	static const uint8_t frame[60];
+
+	fresh();
+	guest_host.may_act = on_may_act;
+	may = false;
+	guest_desc(1, 0, BUF, 12 + 60, 0, 0);
+	guest_avail(1, 0, 0);
+	guest_desc(0, 0, BUF + 4096, 1526, 2, 0);
+	guest_avail(0, 0, 0);
+	net.virtio.dev.ops->queue(&net.virtio.dev, 1);
+	CU_ASSERT_EQUAL(vmm_net_rx(&net, frame, sizeof(frame)), -EAGAIN);
+	CU_ASSERT(n_sent == 0 && guest_used(0) == 0 && guest_used(1) == 0);
+	may = true;
+	net.virtio.dev.ops->queue(&net.virtio.dev, 1);
+	CU_ASSERT_EQUAL(vmm_net_rx(&net, frame, sizeof(frame)), 0);
+	CU_ASSERT(n_sent == 1 && guest_used(0) == 1 && guest_used(1) == 1);
+	guest_host.may_act = NULL;
+}
+
 static void test_announce(void)
 {
 	uint8_t frame[VMM_NET_RARP_BYTES];
@@ -137,4 +167,4 @@ static void test_console(void)
 }
 
 UNIT_MAIN("net", { "transmit", test_transmit }, { "receive", test_receive },
-	  { "announce", test_announce }, { "console", test_console })
+	  { "may not", test_may_not }, { "announce", test_announce }, { "console", test_console })
