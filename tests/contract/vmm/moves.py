@@ -373,8 +373,8 @@ class Test:
     def killed(self, a):
         b = self.incoming("killed")
         self.migrate(a, bandwidth_bps=200000)
-        wait("memory is under way", lambda: a.control.call("status")["migration"].get("sent", 0) > 500000 or
-             b.control.call("status")["migration"].get("received", 0) > 500000)
+        wait("memory is under way", lambda: a.control.call("status").get("migration", {}).get("sent", 0) > 500000 or
+             b.control.call("status").get("migration", {}).get("received", 0) > 500000)
         b.proc.send_signal(signal.SIGKILL)
         e = a.control.event("migration-failed")
         need(e["state"] == "running", f"destination killed midway: {e['error']}")
