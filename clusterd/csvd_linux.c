@@ -8,12 +8,15 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "clusterd/daemon.h"
@@ -65,16 +68,24 @@ int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_re
 	return rc;
 }
 
-static bool answers(void)
+/* Pid of the one that answers, 0: nobody does, -errno: not known (our own trouble, no word about csvd). */
+static pid_t answers(void)
 {
 	struct cl_ctl_client *client;
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
 	char path[CD_PATH_MAX];
+	int rc;
 
 	socket_path(path);
-	if (cl_ctl_client_connect(path, &client) < 0)
-		return false;
+	rc = cl_ctl_client_connect(path, &client);
+	if (rc < 0)
+		return rc == -ENOENT || rc == -ECONNREFUSED ? 0 : rc;
+	rc = getsockopt(cl_ctl_client_fd(client), SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ?
+		     -errno :
+		     0;
 	cl_ctl_client_free(client);
-	return true;
+	return rc < 0 ? rc : peer.pid > 0 ? peer.pid : 1; /* of a PID namespace that we do not see */
 }
 
 uint64_t cd_csvd_instance(int timeout_ms)
@@ -95,40 +106,92 @@ uint64_t cd_csvd_instance(int timeout_ms)
 	return instance;
 }
 
-static pid_t csvd_find(void)
+/* The lock that csvd holds until its last thread has ended, and the pid that it wrote there. */
+static int lock_look(pid_t *ret_pid)
+{
+	CL_CLEANUP_CLOSE int fd = -1;
+	char path[CD_PATH_MAX], text[24];
+	ssize_t n;
+
+	*ret_pid = 0;
+	cd_path(path, sizeof(path), CD_DIR_RUN, "csvd.lock");
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	/* A csvd that starts tries again for 30 s: it is not hindered by a look. */
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return -errno;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	*ret_pid = (pid_t)strtol(text, NULL, 10);
+	return 1;
+}
+
+/* By its name: a csvd of before there was a pid in the lock. */
+static int name_look(pid_t *ret_pid)
 {
 	DIR *dir = opendir("/proc");
 	struct dirent *entry;
-	pid_t found = 0;
+	int rc = 0;
 
-	while (dir && !found && (entry = readdir(dir))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (pid > 1 && cd_exec_is(pid, "csvd"))
-			found = pid;
+	if (!dir)
+		return -errno;
+	while (rc == 0 && (errno = 0, entry = readdir(dir))) {
+		*ret_pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		rc = *ret_pid > 1 ? cd_exec_look(*ret_pid, "csvd") : 0;
+		errno = 0;
 	}
-	if (dir)
-		closedir(dir);
-	return found;
+	if (rc == 0 && errno)
+		rc = -errno;
+	closedir(dir);
+	return rc;
+}
+
+/* 1: a csvd is here (its pid, or 0), 0: none is, -errno: not known. */
+static int csvd_look(pid_t *ret_pid)
+{
+	int held = lock_look(ret_pid), named;
+	pid_t pid = 0;
+
+	if (held > 0 && *ret_pid)
+		return 1;
+	named = name_look(&pid);
+	if (named > 0)
+		*ret_pid = pid;
+	if (held > 0 || named > 0)
+		return 1;
+	return held < 0 ? held : named;
+}
+
+/* The lock's holder is csvd, whatever its program is called now; any other pid must have the name. */
+static void csvd_end(pid_t pid)
+{
+	pid_t holder;
+
+	if (lock_look(&holder) == 1 && holder == pid && pid > 1)
+		(void)kill(pid, SIGKILL);
+	else if (pid > 1)
+		(void)cd_exec_kill(pid, "csvd", SIGKILL);
 }
 
 int cd_csvd_kill(int timeout_ms)
 {
 	uint64_t end = cd_now_ms() + (uint64_t)timeout_ms;
-	pid_t pid;
-	int rc = 0;
+	pid_t pid = 0;
+	int rc;
 
 	pthread_mutex_lock(&start_lock);
-	while ((pid = csvd_find())) {
-		cd_exec_kill(pid, "csvd", SIGKILL);
-		if (cd_now_ms() >= end) {
-			rc = -ETIMEDOUT;
+	while ((rc = csvd_look(&pid))) {
+		if (rc > 0)
+			csvd_end(pid);
+		if (cd_now_ms() >= end)
 			break;
-		}
 		poll(NULL, 0, POLL_MS);
 	}
 	pthread_mutex_unlock(&start_lock);
-	return rc;
+	return rc > 0 ? -ETIMEDOUT : rc;
 }
 
 static int csvd_start(char *error, size_t cap_bytes)
@@ -155,9 +218,12 @@ static int csvd_start(char *error, size_t cap_bytes)
 		return rc;
 	}
 	while (cd_now_ms() < end) {
-		if (answers())
-			return 1;
-		if (!cd_exec_is(pid, "csvd")) {
+		pid_t other = answers();
+
+		/* Of another one nothing was lost. */
+		if (other > 0)
+			return other == pid;
+		if (cd_exec_look(pid, "csvd") == 0) {
 			snprintf(error, cap_bytes, "%s ended at once; see %s", argv[0], log);
 			return -EIO;
 		}
@@ -170,10 +236,14 @@ static int csvd_start(char *error, size_t cap_bytes)
 
 int cd_csvd_ensure(char *error, size_t cap_bytes)
 {
+	pid_t pid;
 	int rc;
 
 	pthread_mutex_lock(&start_lock);
-	rc = answers() ? 0 : csvd_start(error, cap_bytes);
+	pid = answers();
+	if (pid < 0)
+		snprintf(error, cap_bytes, "whether csvd answers is not known: %s", strerror(-pid));
+	rc = pid > 0 ? 0 : pid < 0 ? pid : csvd_start(error, cap_bytes);
 	pthread_mutex_unlock(&start_lock);
 	return rc;
 }

@@ -74,8 +74,6 @@ void cd_fx_vm_save(struct cd_fx *fx);
 void cd_fx_vm_restore(struct cd_fx *fx);
 
 /* fx_node_dm.c */
-/* SIGKILL to every vmm of this node, until none is left: 0 or -ETIMEDOUT. */
-int cd_vmprocs_kill_all(int timeout_ms);
 void cd_fx_node_reset(struct cd_fx *fx);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,13 +17,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/cl_cleanup.h"
-
-#define CGROUP_ROOT "/sys/fs/cgroup"
+#include "common/cl_types.h"
 
 static long now_ms(void)
 {
@@ -146,42 +147,80 @@ int cd_exec_run(const char *const argv[], int timeout_ms, char *out, size_t cap_
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* Where cgroup v2 is mounted: alone, or beside version 1. -EOPNOTSUPP: nowhere. */
+static int cgroup_root(const char **ret_root)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	struct statfs st;
+
+	for (unsigned i = 0; i < CL_ARRAY_LEN(roots); i++) {
+		*ret_root = roots[i];
+		if (statfs(roots[i], &st) < 0) {
+			if (errno != ENOENT)
+				return -errno;
+		} else if (st.f_type == CGROUP2_SUPER_MAGIC) {
+			return 0;
+		}
+	}
+	return -EOPNOTSUPP;
+}
+
 static int cgroup_own(char *out, size_t cap_bytes)
 {
-	FILE *file = fopen("/proc/self/cgroup", "re");
+	const char *root;
+	FILE *file;
 	char line[512];
-	int rc = -ENOENT;
+	int rc = cgroup_root(&root);
 
+	if (rc < 0)
+		return rc;
+	file = fopen("/proc/self/cgroup", "re");
 	if (!file)
 		return -errno;
+	rc = -EOPNOTSUPP;
 	while (fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = '\0';
 		if (strncmp(line, "0::/", 4) == 0) {
-			snprintf(out, cap_bytes, CGROUP_ROOT "%s", line + 3);
+			snprintf(out, cap_bytes, "%s%s", root, line + 3);
 			rc = 0;
 		}
 	}
+	if (ferror(file))
+		rc = -EIO;
 	fclose(file);
 	return rc;
 }
 
-/* Best effort: a host without cgroup v2 or without delegation only loses the accounting. */
-static void cgroup_place(const char *name, pid_t pid)
+int cd_exec_cgroup_path(const char *name, char *out, size_t cap_bytes)
 {
-	char base[600], path[800], text[24];
-	CL_CLEANUP_CLOSE int fd = -1;
+	char base[600];
+	int rc = cgroup_own(base, sizeof(base));
 
-	if (cgroup_own(base, sizeof(base)) < 0)
-		return;
-	snprintf(path, sizeof(path), "%s%sholdfast-%s", base,
-		 base[strlen(base) - 1] == '/' ? "" : "/", name);
+	out[0] = '\0';
+	if (rc < 0)
+		return rc;
+	if (snprintf(out, cap_bytes, "%s%sholdfast-%s", base,
+		     base[strlen(base) - 1] == '/' ? "" : "/", name) >= (int)cap_bytes) {
+		out[0] = '\0';
+		return -ENAMETOOLONG;
+	}
+	return 0;
+}
+
+/*
+ * An fd of its cgroup.procs, or -1.  Best effort: a host without cgroup v2 or without delegation loses the accounting
+ * and a witness of what runs.
+ */
+static int cgroup_open(const char *name)
+{
+	char path[800];
+
+	if (!name || cd_exec_cgroup_path(name, path, sizeof(path) - 16) < 0)
+		return -1;
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return;
-	strncat(path, "/cgroup.procs", sizeof(path) - strlen(path) - 1);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	snprintf(text, sizeof(text), "%d", pid);
-	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
-		return;
+		return -1;
+	strcat(path, "/cgroup.procs");
+	return open(path, O_WRONLY | O_CLOEXEC);
 }
 
 /* What the one who waits for the start is told, by either process on the way. */
@@ -215,7 +254,7 @@ static void oom_score(int adj)
 		close(fd);
 }
 
-static void spawn_child(const struct cd_exec *e, int null_fd, int err_fd)
+static void spawn_child(const struct cd_exec *e, int null_fd, int cgroup_fd, int err_fd)
 {
 	pid_t pid;
 
@@ -232,6 +271,9 @@ static void spawn_child(const struct cd_exec *e, int null_fd, int err_fd)
 	setsid();
 	child_clean();
 	oom_score(e->oom_score_adj);
+	/* Itself, before exec: nothing of the program is ever outside. */
+	if (cgroup_fd >= 0)
+		(void)!write(cgroup_fd, "0", 1);
 	err_fd = fds_place(null_fd, e->log_fd, e->pass_fd, err_fd);
 	execvp(e->argv[0], (char *const *)e->argv);
 	word_send(err_fd, 0, errno);
@@ -254,6 +296,7 @@ int cd_exec_log(const char *path)
 int cd_exec_spawn(const struct cd_exec *e, pid_t *ret_pid)
 {
 	CL_CLEANUP_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	CL_CLEANUP_CLOSE int cgroup_fd = cgroup_open(e->cgroup);
 	CL_CLEANUP_CLOSE int read_fd = -1;
 	struct word w;
 	int fds[2], status, err = 0;
@@ -269,7 +312,7 @@ int cd_exec_spawn(const struct cd_exec *e, pid_t *ret_pid)
 		return -errno;
 	}
 	if (pid == 0)
-		spawn_child(e, null_fd, fds[1]);
+		spawn_child(e, null_fd, cgroup_fd, fds[1]);
 	close(fds[1]);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -284,23 +327,21 @@ int cd_exec_spawn(const struct cd_exec *e, pid_t *ret_pid)
 	}
 	if (err || !started)
 		return err ? -err : -EIO;
-	if (e->cgroup)
-		cgroup_place(e->cgroup, started);
 	*ret_pid = started;
 	return 0;
 }
 
-bool cd_exec_is(pid_t pid, const char *name)
+int cd_exec_look(pid_t pid, const char *name)
 {
 	char path[64], exe[512], *base;
 	ssize_t n;
 
 	if (pid <= 1)
-		return false;
+		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	n = readlink(path, exe, sizeof(exe) - 1);
-	if (n <= 0)
-		return false;
+	if (n < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno; /* gone, or the kernel's */
 	exe[n] = '\0';
 	/* An upgrade leaves "PATH (deleted)" behind. */
 	if (n > 10 && strcmp(exe + n - 10, " (deleted)") == 0)
@@ -309,14 +350,50 @@ bool cd_exec_is(pid_t pid, const char *name)
 	return strcmp(base ? base + 1 : exe, name) == 0;
 }
 
+uint64_t cd_exec_start(pid_t pid)
+{
+	char path[64], text[1024], *at;
+	CL_CLEANUP_CLOSE int fd = -1;
+	unsigned long long start = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	/* Behind the name, which may hold anything: state is field 3, starttime 22 (proc(5)). */
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at && sscanf(at, " %llu", &start) == 1 ? start : 0;
+}
+
+static int pid_open(pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0u);
+
+	return fd < 0 ? -errno : fd;
+}
+
 int cd_exec_kill(pid_t pid, const char *name, int sig)
 {
-	CL_CLEANUP_CLOSE int fd = -1;
+	CL_CLEANUP_CLOSE int fd = pid_open(pid);
+	int is = fd < 0 ? fd : cd_exec_look(pid, name);
 
-	fd = (int)syscall(SYS_pidfd_open, pid, 0u);
-	if (fd < 0)
-		return -errno;
-	if (!cd_exec_is(pid, name))
-		return -ESRCH;
+	if (is <= 0)
+		return is < 0 ? is : -ESRCH;
 	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0u) < 0 ? -errno : 0;
+}
+
+int cd_exec_kill_started(pid_t pid, uint64_t start)
+{
+	CL_CLEANUP_CLOSE int fd = pid_open(pid);
+
+	if (fd < 0)
+		return fd;
+	if (!start || cd_exec_start(pid) != start)
+		return -ESRCH;
+	return syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0u) < 0 ? -errno : 0;
 }

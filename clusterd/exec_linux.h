@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -34,9 +35,18 @@ int cd_exec_spawn(const struct cd_exec *e, pid_t *ret_pid);
 /* A log of ours that is appended to: fd or -errno.  Refused (-EPERM) is anything but a regular file. */
 int cd_exec_log(const char *path);
 
-/* True while pid is a process whose executable's base name is name. */
-bool cd_exec_is(pid_t pid, const char *name);
-/* SIGKILL if cd_exec_is(); by pidfd, so that a reused pid is never hit.  0, -ESRCH or -errno. */
+/* Folder of the cgroup of that name below ours: 0, -EOPNOTSUPP (this node has no cgroup v2) or -errno. */
+int cd_exec_cgroup_path(const char *name, char *out, size_t cap_bytes);
+
+/* 1: pid is a process whose executable's base name is name; 0: it is none; -errno: not known. */
+int cd_exec_look(pid_t pid, const char *name);
+/* When the process began (clock ticks since boot); 0: not known. */
+uint64_t cd_exec_start(pid_t pid);
+/*
+ * SIGKILL by pidfd, so that a reused pid is never hit: to a process of that name, to one that began then (start 0: not
+ * known, and then to none).  0, -ESRCH or -errno.
+ */
 int cd_exec_kill(pid_t pid, const char *name, int sig);
+int cd_exec_kill_started(pid_t pid, uint64_t start);
 
 #endif

@@ -220,7 +220,7 @@ void cd_fx_vm_await(struct cd_fx *fx)
 	cl_ctl_client_free(client);
 	if (rc == 0)
 		cd_fx_done(fx);
-	else if (!cd_vmproc_find(fx->vm.name))
+	else if (cd_vmproc_look(fx->vm.name) == 0)
 		cd_fx_vmm_fail(fx, ESRCH);
 	else if (rc == -EIO)
 		cd_fx_failed(fx, EIO, "VM %s into node %s: %s", fx->vm.name, fx->self, why);
@@ -230,10 +230,13 @@ void cd_fx_vm_await(struct cd_fx *fx)
 
 static void finish_committed(struct cd_fx *fx)
 {
+	int here = cd_fx_vmm_here(fx);
 	json_t *result;
 	char *error;
 
-	if (cd_vmproc_find(fx->vm.name)) {
+	if (here < 0)
+		return;
+	if (here) {
 		if (cd_vmproc_call(fx->vm.name, "migrate-finish",
 				   json_pack("{s:s}", "outcome", "committed"), CALL_MS, &result,
 				   &error) < 0) {
@@ -281,7 +284,7 @@ static void finish_aborted(struct cd_fx *fx)
 	}
 	if (rc == 0)
 		cd_fx_done(fx);
-	else if (!cd_vmproc_find(fx->vm.name))
+	else if (cd_vmproc_look(fx->vm.name) == 0)
 		cd_fx_vmm_fail(fx, ESRCH);
 	else
 		cd_fx_unknown(fx, "VM %s on node %s does not go on: %s", fx->vm.name, fx->self,
@@ -375,14 +378,17 @@ void cd_fx_vm_restore(struct cd_fx *fx)
 	static const char *const up[] = { "paused", "ready", "running", NULL };
 	char dir[CD_PATH_MAX], path[CD_PATH_MAX];
 	struct cd_vm_status status;
-	int rc = save_path(fx, dir, path);
+	int rc = save_path(fx, dir, path), here;
 
 	if (rc < 0) {
 		cd_fx_failed(fx, -rc, "VM %s has no disk on a volume", fx->vm.name);
 		return;
 	}
 	/* Asked again: it may be running already. */
-	if (!cd_vmproc_find(fx->vm.name)) {
+	here = cd_fx_vmm_here(fx);
+	if (here < 0)
+		return;
+	if (!here) {
 		if (access(path, R_OK) < 0) {
 			cd_fx_failed(fx, errno, "%s: %s", path, strerror(errno));
 			return;

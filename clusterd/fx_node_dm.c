@@ -21,25 +21,6 @@
 #define KILL_MS	 20000
 #define UNMAP_MS 30000u
 
-int cd_vmprocs_kill_all(int timeout_ms)
-{
-	struct cd_vmproc *list = calloc(CD_VMPROCS_MAX, sizeof(*list));
-	uint64_t end = cd_now_ms() + (uint64_t)timeout_ms;
-	size_t n;
-
-	if (!list)
-		return -ENOMEM;
-	while ((n = cd_vmproc_list(list, CD_VMPROCS_MAX))) {
-		for (size_t i = 0; i < n; i++)
-			cd_exec_kill(list[i].pid, "vmm", SIGKILL);
-		if (cd_now_ms() >= end)
-			break;
-		poll(NULL, 0, 20);
-	}
-	free(list);
-	return n ? -ETIMEDOUT : 0;
-}
-
 /* I/O that waits on a fenced LUN must fail before its holder can end.  The number of devices, or -errno. */
 static long maps_down(bool remove, char *name, size_t cap_bytes)
 {
@@ -81,13 +62,15 @@ void cd_fx_node_reset(struct cd_fx *fx)
 	cd_vmproc_gate_close(fx->effect.incarnation);
 	rc = cd_vmprocs_kill_all(KILL_MS);
 	if (rc < 0) {
-		cd_fx_unknown(fx, "node %s: a vmm does not end", fx->self);
+		cd_fx_unknown(fx, "node %s: whether every vmm has ended is not known: %s", fx->self,
+			      rc == -ETIMEDOUT ? "one does not end" : strerror(-rc));
 		return;
 	}
 	maps_down(false, left, sizeof(left));
 	rc = cd_csvd_kill(KILL_MS);
 	if (rc < 0) {
-		cd_fx_unknown(fx, "node %s: csvd does not end", fx->self);
+		cd_fx_unknown(fx, "node %s: whether csvd has ended is not known: %s", fx->self,
+			      rc == -ETIMEDOUT ? "it does not end" : strerror(-rc));
 		return;
 	}
 	rc = maps_remove(left, sizeof(left));

@@ -17,6 +17,7 @@
 #include "clusterd/exec_linux.h"
 #include "clusterd/fx_vm_vmm.h"
 #include "clusterd/paths_linux.h"
+#include "clusterd/presence_linux.h"
 #include "clusterd/rundir_linux.h"
 #include "clusterd/vmproc_linux.h"
 #include "common/cl_cleanup.h"
@@ -123,6 +124,7 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 	char dir[CD_PATH_MAX], config[CD_PATH_MAX], cgroup[CL_NAME_MAX + 8];
 	const char *argv[9] = { cd_fx_vmm_path(), "--config", config };
 	CL_CLEANUP_CLOSE int dir_fd = -1, log_fd = -1;
+	struct cd_presence presence = CD_PRESENCE_NONE;
 	int n = 3, rc;
 	pid_t pid;
 
@@ -141,19 +143,26 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 	dir_fd = cd_rundir_make(fx->vm.name);
 	log_fd = dir_fd < 0 ? dir_fd : cd_rundir_log(dir_fd, "vmm.log");
 	rc = log_fd < 0 ? log_fd : config_write(fx, dir, config, option != NULL);
+	if (rc == 0)
+		rc = cd_presence_take(fx->vm.name, cgroup, &presence);
 	if (rc < 0)
 		return rc;
-	if (!cd_vmproc_gate_enter(fx->effect.incarnation))
+	if (!cd_vmproc_gate_enter(fx->effect.incarnation)) {
+		cd_presence_release(&presence);
 		return -EPERM;
+	}
 	rc = cancelled(fx) ? -ECANCELED :
 			     cd_exec_spawn(&(struct cd_exec){ .argv = argv,
 							      .log_fd = log_fd,
 							      .cgroup = cgroup,
 							      .oom_score_adj = oom_score(fx),
 							      .own_pids = true,
-							      .pass_fd = -1 },
+							      .pass_fd = presence.pass_fd },
 					   &pid);
 	cd_vmproc_gate_leave();
+	if (rc == 0)
+		cd_presence_pid(&presence, pid);
+	cd_presence_release(&presence);
 	return rc;
 }
 
@@ -168,7 +177,7 @@ int cd_fx_vmm_wait(struct cd_fx *fx, const char *const states[], int timeout_ms,
 		for (unsigned i = 0; rc == 0 && states[i]; i++)
 			if (strcmp(status->state, states[i]) == 0)
 				return 0;
-		if (rc < 0 && !cd_vmproc_find(fx->vm.name))
+		if (rc < 0 && cd_vmproc_look(fx->vm.name) == 0)
 			return -ESRCH;
 		if (cancelled(fx))
 			return -ECANCELED;
@@ -178,13 +187,32 @@ int cd_fx_vmm_wait(struct cd_fx *fx, const char *const states[], int timeout_ms,
 	}
 }
 
+static void cannot_tell(struct cd_fx *fx, int rc)
+{
+	cd_fx_unknown(fx, "node %s cannot tell whether a vmm of VM %s runs there: %s", fx->self,
+		      fx->vm.name, strerror(-rc));
+}
+
+int cd_fx_vmm_here(struct cd_fx *fx)
+{
+	int rc = cd_vmproc_look(fx->vm.name);
+
+	if (rc < 0)
+		cannot_tell(fx, rc);
+	return rc;
+}
+
 /* No vmm of this VM is left here, or the result is set and false returned. */
 bool cd_fx_vmm_clear(struct cd_fx *fx)
 {
-	if (!cd_vmproc_find(fx->vm.name) || cd_vmproc_kill(fx->vm.name, KILL_MS) == 0)
-		return true;
-	cd_fx_unknown(fx, "a process of VM %s does not end on node %s", fx->vm.name, fx->self);
-	return false;
+	int rc = cd_vmproc_kill(fx->vm.name, KILL_MS);
+
+	if (rc == -ETIMEDOUT)
+		cd_fx_unknown(fx, "a process of VM %s does not end on node %s", fx->vm.name,
+			      fx->self);
+	else if (rc < 0)
+		cannot_tell(fx, rc);
+	return rc == 0;
 }
 
 bool cd_fx_vmm_check(struct cd_fx *fx)
@@ -224,10 +252,11 @@ void cd_fx_vm_start(struct cd_fx *fx)
 {
 	static const char *const up[] = { "running", "stopped", NULL };
 	struct cd_vm_status status;
-	int rc;
+	int rc = cd_fx_vmm_here(fx);
 
-	if (cd_vmproc_find(fx->vm.name) &&
-	    cd_fx_vmm_wait(fx, up, START_MS, &status) == 0 &&
+	if (rc < 0)
+		return;
+	if (rc && cd_fx_vmm_wait(fx, up, START_MS, &status) == 0 &&
 	    strcmp(status.state, "running") == 0 && status.generation == fx->effect.generation) {
 		cd_fx_done(fx);
 		return;
@@ -236,8 +265,9 @@ void cd_fx_vm_start(struct cd_fx *fx)
 		return;
 	rc = cd_fx_vmm_spawn(fx, NULL, NULL, NULL);
 	if (rc < 0) {
-		cd_fx_failed(fx, -rc, "VM %s on node %s: %s: %s", fx->vm.name, fx->self,
-			     cd_fx_vmm_path(), strerror(-rc));
+		if (cd_fx_vmm_clear(fx))
+			cd_fx_failed(fx, -rc, "VM %s on node %s: %s: %s", fx->vm.name, fx->self,
+				     cd_fx_vmm_path(), strerror(-rc));
 		return;
 	}
 	rc = cd_fx_vmm_wait(fx, up, START_MS, &status);
@@ -252,10 +282,13 @@ void cd_fx_vm_start(struct cd_fx *fx)
 void cd_fx_vm_stop(struct cd_fx *fx)
 {
 	bool force = fx->effect.flags & CORE_FLAG_FORCE;
+	int here = cd_fx_vmm_here(fx);
 	json_t *result;
 	char *error;
 
-	if (cd_vmproc_find(fx->vm.name)) {
+	if (here < 0)
+		return;
+	if (here) {
 		cd_vmproc_call(fx->vm.name, force ? "quit" : "shutdown", NULL, CALL_MS, &result,
 			       &error);
 		json_decref(result);
@@ -270,10 +303,17 @@ void cd_fx_vm_stop(struct cd_fx *fx)
 void cd_fx_vm_kill(struct cd_fx *fx)
 {
 	struct cd_vm_status status;
+	int rc = cd_fx_vmm_here(fx);
 
+	if (rc < 0)
+		return;
 	/* A copy of a later generation is not ours to end. */
-	if (cd_vmproc_find(fx->vm.name) && cd_vmproc_status(fx->vm.name, 2000, &status) == 0 &&
-	    status.generation > fx->effect.generation) {
+	rc = rc ? cd_vmproc_status(fx->vm.name, 2000, &status) : -ENOENT;
+	if (cd_vmproc_own_trouble(rc)) {
+		cannot_tell(fx, rc);
+		return;
+	}
+	if (rc == 0 && status.generation > fx->effect.generation) {
 		cd_fx_done(fx);
 		return;
 	}
@@ -302,7 +342,7 @@ void cd_fx_vmm_resume(struct cd_fx *fx)
 		rc = cd_fx_vmm_wait(fx, up, START_MS, &status);
 	if (rc == 0)
 		cd_fx_done(fx);
-	else if (!cd_vmproc_find(fx->vm.name))
+	else if (cd_vmproc_look(fx->vm.name) == 0)
 		cd_fx_vmm_fail(fx, ESRCH);
 	else
 		cd_fx_unknown(fx, "VM %s on node %s does not resume: %s", fx->vm.name, fx->self,
@@ -338,11 +378,14 @@ uint8_t cd_fx_vmm_seen(const char *state)
 void cd_fx_vm_query(struct cd_fx *fx)
 {
 	struct cd_vm_status status;
+	int here = cd_fx_vmm_here(fx);
 
-	if (!cd_vmproc_find(fx->vm.name)) {
+	if (here < 0)
+		return;
+	if (!here) {
 		fx->result.values[0] = CORE_SEEN_NONE;
 	} else if (cd_vmproc_status(fx->vm.name, CALL_MS, &status) < 0) {
-		if (cd_vmproc_find(fx->vm.name)) {
+		if (cd_vmproc_look(fx->vm.name) != 0) {
 			cd_fx_unknown(fx, "VM %s on node %s does not answer", fx->vm.name, fx->self);
 			return;
 		}

@@ -23,6 +23,8 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 /* Until its state is one of states (NULL at the end): 0, -ESRCH: ended, -ETIMEDOUT, -ECANCELED. */
 int cd_fx_vmm_wait(struct cd_fx *fx, const char *const states[], int timeout_ms,
 		   struct cd_vm_status *status);
+/* 1: a vmm of the VM is here, 0: none is; else it cannot be told and the result is set to UNKNOWN. */
+int cd_fx_vmm_here(struct cd_fx *fx);
 bool cd_fx_vmm_clear(struct cd_fx *fx);
 /* Kernel, initrd and bridges are on this node; else FAILED is set. */
 bool cd_fx_vmm_check(struct cd_fx *fx);

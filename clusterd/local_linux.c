@@ -21,6 +21,8 @@
 
 #define CALL_MS	    30000
 #define INSTANCE_MS 3000
+#define KILL_MS	    20000
+#define KILL_TRIES  3
 
 struct local_job {
 	struct cd_job job;
@@ -35,6 +37,7 @@ struct local_job {
 	struct core_seen *seen;
 	uint16_t n_seen;
 	size_t n_found;
+	int rc; /* of looking */
 	uint32_t memory_mib;
 	uint16_t cpus;
 	uint64_t csvd;
@@ -74,9 +77,15 @@ static void kill_run(struct cd_job *base)
 {
 	struct local_job *job = (struct local_job *)base;
 
+	int rc = -ETIMEDOUT;
+
 	cd_vmproc_gate_close(job->incarnation);
-	if (cd_vmprocs_kill_all(20000) < 0)
-		cl_error("a vmm of this node does not end");
+	for (int tries = 0; rc < 0 && tries < KILL_TRIES; tries++) {
+		rc = cd_vmprocs_kill_all(KILL_MS);
+		if (rc < 0)
+			cl_error("whether every vmm of this node has ended is not known: %s",
+				 rc == -ETIMEDOUT ? "one does not end" : strerror(-rc));
+	}
 }
 
 static void open_run(struct cd_job *base)
@@ -145,10 +154,11 @@ static void list_run(struct cd_job *base)
 {
 	struct local_job *job = (struct local_job *)base;
 	CL_CLEANUP_FREE struct cd_vmproc *list = calloc(CD_VMPROCS_MAX, sizeof(*list));
-	size_t n = list ? cd_vmproc_list(list, CD_VMPROCS_MAX) : 0;
+	size_t n = 0;
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 	long mib = (long)((uint64_t)pages * (uint64_t)page >> 20);
 
+	job->rc = list ? cd_vmproc_list(list, CD_VMPROCS_MAX, &n) : -ENOMEM;
 	job->n_found = n;
 	job->seen = calloc(CORE_REPORT_MAX, sizeof(*job->seen));
 	for (size_t i = 0; job->seen && i < n && job->n_seen < CORE_REPORT_MAX; i++) {
@@ -175,7 +185,12 @@ static void list_done(struct cd_job *base)
 	struct local_job *job = (struct local_job *)base;
 	struct cd *cd = job->cd;
 
-	/* A VM that is left out would count as ended. */
+	/* A VM that is left out would count as ended.  The core asks again. */
+	if (job->rc < 0) {
+		cl_error("what runs here cannot be looked at: %s: nothing is told", strerror(-job->rc));
+		local_free(base);
+		return;
+	}
 	if (job->n_found > job->n_seen) {
 		cl_error("%zu vmms run here, %u can be told of: nothing is told", job->n_found,
 			 CORE_REPORT_MAX);

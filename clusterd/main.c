@@ -24,11 +24,13 @@
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "config.h"
+#include "csv/map.h"
 
 #define TIMER_NS	 (100 * QB_TIME_NS_IN_MSEC)
 #define COROSYNC_WAIT_MS 10000u
 #define WORK_THREADS	 48u
 #define FENCE_THREADS	 16u
+#define FILES_MAX	 65536u
 
 uint64_t cd_now_ms(void)
 {
@@ -217,9 +219,9 @@ int main(int argc, char **argv)
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
 						 { "version", no_argument, NULL, 'V' },
 						 { 0 } };
-	struct rlimit core = { 0, 0 };
+	struct rlimit core = { 0, 0 }, files = { FILES_MAX, FILES_MAX };
 	struct cd *cd;
-	int c;
+	int c, rc;
 
 	while ((c = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
 		switch (c) {
@@ -243,10 +245,17 @@ int main(int argc, char **argv)
 	umask(0022);
 	/* Keys are in memory. */
 	setrlimit(RLIMIT_CORE, &core);
+	/* What a shell that starts us by hand may have lowered; the unit says the same. */
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		cl_warning("descriptors cannot be raised to %u: %s", FILES_MAX, strerror(errno));
 	if (run_dir_make() < 0 || lock_take() < 0) {
 		cl_error("cannot start: %s", cd_path_dir(CD_DIR_RUN));
 		return 1;
 	}
+	/* Kept: a device must be put down even when no descriptor is left. */
+	rc = csv_map_init();
+	if (rc < 0)
+		cl_info("device-mapper: %s", strerror(-rc));
 	cd = calloc(1, sizeof(*cd));
 	if (!cd || cd_lease_open(cd) < 0)
 		return 1;

@@ -66,8 +66,8 @@ static void notice_run(void *arg)
 			*p = m->next;
 			break;
 		}
-	if (cd_vmproc_find(m->vm)) {
-		/* A new copy was started meanwhile. */
+	if (cd_vmproc_look(m->vm) != 0) {
+		/* A new copy was started meanwhile; or that cannot be told now. */
 		cd_monitor_add(cd, m->vm, m->generation);
 	} else if (!m->expected && notice->exit) {
 		cd_drive_note(cd, "local", m->vm, "running", "ended", notice->text);
@@ -188,7 +188,7 @@ static void *monitor_thread(void *arg)
 		/* It closes its socket before it ends. */
 		if (end->exit != CORE_EXIT_ERROR)
 			cd_vmproc_wait(m->vm, ENDING_MS);
-	} while (cd_vmproc_find(m->vm));
+	} while (cd_vmproc_look(m->vm) != 0);
 	end_words(m, end);
 	cd_post_call(m->cd->post, notice_run, end);
 	return NULL;

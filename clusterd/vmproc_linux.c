@@ -11,16 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "clusterd/exec_linux.h"
 #include "clusterd/paths_linux.h"
+#include "clusterd/presence_linux.h"
 #include "clusterd/rundir_linux.h"
 #include "common/cl_cleanup.h"
 #include "common/cl_ctl.h"
 
 #define POLL_MS	    20
 #define WORDS_BYTES 65536
+#define CMDLINE_MAX 65536u
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* guards gate_closed */
 static uint32_t gate_closed;
@@ -33,90 +36,200 @@ static long now_ms(void)
 	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000L;
 }
 
-/* The VM's name from "--config RUN/vm/NAME/config.json" in a command line. */
-static bool cmdline_name(pid_t pid, char out[CL_NAME_MAX])
+/* ---- vmms of a clusterd that knew no locks --------------------------------------------------- */
+
+/* The VM's name where the command line is PROGRAM --config RUN/vm/NAME/config.json ... */
+static bool cmdline_name(const char *text, size_t len, char out[CL_NAME_MAX])
 {
-	char path[64], prefix[CD_PATH_MAX], *text, *p;
-	size_t len, n;
-	bool found = false;
+	char prefix[CD_PATH_MAX];
+	const char *option, *path, *end;
+	size_t n;
+
+	option = memchr(text, '\0', len);
+	path = option ? memchr(option + 1, '\0', len - (size_t)(option + 1 - text)) : NULL;
+	if (!path || strcmp(option + 1, "--config") != 0)
+		return false;
+	path++; /* text ends with a NUL of ours */
+	cd_path(prefix, sizeof(prefix), CD_DIR_RUN, "vm/");
+	if (strncmp(path, prefix, strlen(prefix)) != 0)
+		return false;
+	path += strlen(prefix);
+	end = strchr(path, '/');
+	n = end ? (size_t)(end - path) : 0;
+	if (!n || n >= CL_NAME_MAX || strcmp(end, "/config.json") != 0)
+		return false;
+	memcpy(out, path, n);
+	out[n] = '\0';
+	return cl_name_valid(out);
+}
+
+/* 1: it is a vmm's, 0: it is none or is gone, -errno. */
+static int process_name(pid_t pid, char out[CL_NAME_MAX])
+{
+	CL_CLEANUP_FREE char *text = NULL;
+	char path[64];
+	size_t len;
+	int rc;
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	if (cd_file_read(path, 65536, &text, &len) < 0)
-		return false;
-	cd_path(prefix, sizeof(prefix), CD_DIR_RUN, "vm/");
-	for (p = text; p < text + len && !found; p += strlen(p) + 1) {
-		char *name, *end;
-
-		if (strncmp(p, prefix, strlen(prefix)) != 0)
-			continue;
-		name = p + strlen(prefix);
-		end = strchr(name, '/');
-		n = end ? (size_t)(end - name) : 0;
-		if (!n || n >= CL_NAME_MAX || strcmp(end, "/config.json") != 0)
-			continue;
-		memcpy(out, name, n);
-		out[n] = '\0';
-		found = cl_name_valid(out);
-	}
-	free(text);
-	return found;
+	rc = cd_file_read(path, CMDLINE_MAX, &text, &len);
+	if (rc == -ENOENT || rc == -ESRCH || rc == -EFBIG)
+		return 0;
+	return rc < 0 ? rc : cmdline_name(text, len, out);
 }
 
-size_t cd_vmproc_list(struct cd_vmproc *out, size_t cap)
+/* For each process that is a vmm's: fn, which ends it by anything but 0. */
+static int processes_each(int (*fn)(void *arg, pid_t pid, const char *name), void *arg)
 {
-	DIR *dir = opendir("/proc");
+	char name[CL_NAME_MAX];
 	struct dirent *entry;
-	size_t n = 0;
+	int rc = 0;
+	DIR *dir = opendir("/proc");
 
-	while (dir && n < cap && (entry = readdir(dir))) {
+	if (!dir)
+		return -errno;
+	while (rc == 0 && (errno = 0, entry = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 1 || !cd_exec_is(pid, "vmm") || !cmdline_name(pid, out[n].name))
+		if (pid <= 1)
 			continue;
-		out[n++].pid = pid;
+		rc = process_name(pid, name);
+		if (rc > 0)
+			rc = fn(arg, pid, name);
+		errno = 0;
 	}
-	if (dir)
-		closedir(dir);
-	return n;
+	if (rc == 0 && errno)
+		rc = -errno;
+	closedir(dir);
+	return rc;
 }
 
-pid_t cd_vmproc_find(const char *name)
+static int name_is(void *arg, pid_t pid, const char *name)
 {
-	struct cd_vmproc *list = calloc(CD_VMPROCS_MAX, sizeof(*list));
-	size_t n = list ? cd_vmproc_list(list, CD_VMPROCS_MAX) : 0;
-	pid_t pid = 0;
+	return strcmp(arg, name) == 0;
+}
 
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(list[i].name, name) == 0)
-			pid = list[i].pid;
-	free(list);
-	return pid;
+static int name_kill(void *arg, pid_t pid, const char *name)
+{
+	CL_CLEANUP_CLOSE int fd = -1;
+	char now[CL_NAME_MAX];
+
+	if (strcmp(arg, name) != 0)
+		return 0;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0u);
+	if (fd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	/* Still the same: the number was not given to another meanwhile. */
+	if (process_name(pid, now) == 1 && strcmp(now, name) == 0 &&
+	    syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0u) < 0 && errno != ESRCH)
+		return -errno;
+	return 0;
+}
+
+/* ---- both ways ------------------------------------------------------------------------------ */
+
+int cd_vmproc_look(const char *name)
+{
+	int here = cd_presence_look(name), old;
+
+	if (here > 0)
+		return 1;
+	old = processes_each(name_is, (void *)name);
+	if (old > 0)
+		return 1;
+	return here < 0 ? here : old;
+}
+
+struct list {
+	struct cd_vmproc *out;
+	size_t cap, n;
+};
+
+static int list_add(void *arg, const char *name)
+{
+	struct list *list = arg;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (strcmp(list->out[i].name, name) == 0)
+			return 0;
+	if (list->n == list->cap)
+		return -EOVERFLOW;
+	snprintf(list->out[list->n++].name, CL_NAME_MAX, "%s", name);
+	return 0;
+}
+
+static int list_add_process(void *arg, pid_t pid, const char *name)
+{
+	return list_add(arg, name);
+}
+
+int cd_vmproc_list(struct cd_vmproc *out, size_t cap, size_t *ret_n)
+{
+	struct list list = { out, cap, 0 };
+	int rc = cd_presence_each(list_add, &list);
+
+	if (rc == 0)
+		rc = processes_each(list_add_process, &list);
+	*ret_n = list.n;
+	return rc;
+}
+
+static void kill_once(const char *name)
+{
+	(void)cd_presence_kill(name);
+	(void)processes_each(name_kill, (void *)name);
+}
+
+static int end_wait(const char *name, int timeout_ms, bool kill)
+{
+	long end = now_ms() + timeout_ms;
+	int rc;
+
+	while ((rc = cd_vmproc_look(name))) {
+		if (kill)
+			kill_once(name);
+		if (now_ms() >= end)
+			return rc < 0 ? rc : -ETIMEDOUT;
+		poll(NULL, 0, POLL_MS);
+	}
+	return 0;
 }
 
 int cd_vmproc_wait(const char *name, int timeout_ms)
 {
-	long end = now_ms() + timeout_ms;
+	return end_wait(name, timeout_ms, false);
+}
 
-	while (cd_vmproc_find(name)) {
+int cd_vmproc_kill(const char *name, int timeout_ms)
+{
+	return end_wait(name, timeout_ms, true);
+}
+
+int cd_vmprocs_kill_all(int timeout_ms)
+{
+	CL_CLEANUP_FREE struct cd_vmproc *list = calloc(CD_VMPROCS_MAX, sizeof(*list));
+	long end = now_ms() + timeout_ms;
+	size_t n = 0;
+	int rc;
+
+	if (!list)
+		return -ENOMEM;
+	while ((rc = cd_vmproc_list(list, CD_VMPROCS_MAX, &n)) || n) {
+		for (size_t i = 0; i < n; i++)
+			kill_once(list[i].name);
 		if (now_ms() >= end)
-			return -ETIMEDOUT;
+			return rc < 0 ? rc : -ETIMEDOUT;
 		poll(NULL, 0, POLL_MS);
 	}
 	return 0;
 }
 
-int cd_vmproc_kill(const char *name, int timeout_ms)
-{
-	long end = now_ms() + timeout_ms;
-	pid_t pid;
+/* ---- control -------------------------------------------------------------------------------- */
 
-	while ((pid = cd_vmproc_find(name))) {
-		cd_exec_kill(pid, "vmm", SIGKILL);
-		if (now_ms() >= end)
-			return -ETIMEDOUT;
-		poll(NULL, 0, POLL_MS);
-	}
-	return 0;
+bool cd_vmproc_own_trouble(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EAGAIN ||
+	       rc == -EINTR;
 }
 
 int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout_ms,
@@ -132,7 +245,7 @@ int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout
 	rc = cl_ctl_client_connect(path, &client);
 	if (rc < 0) {
 		json_decref(args);
-		return -ENOENT;
+		return cd_vmproc_own_trouble(rc) ? rc : -ENOENT;
 	}
 	rc = cl_ctl_client_call(client, verb, args, timeout_ms, ret_result, ret_error);
 	cl_ctl_client_free(client);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The vmm processes of this node.  /proc is the truth: a vmm is found by its
- * executable and its --config argument, whoever started it and whenever.  Any thread; blocking.
+ * The vmm processes of this node, whoever started them and whenever: by presence_linux.h, and, for those that a clusterd
+ * of before it started, by "--config RUN/vm/NAME/config.json" in /proc, whatever the program is called.  What cannot be
+ * looked at is -errno and never "there is none".  Any thread; blocking.
  */
 #ifndef CD_VMPROC_LINUX_H
 #define CD_VMPROC_LINUX_H
@@ -17,22 +18,28 @@
 #define CD_VMPROCS_MAX 512u
 
 struct cd_vmproc {
-	pid_t pid;
 	char name[CL_NAME_MAX];
 };
 
-/* All of them; the number written, at most cap. */
-size_t cd_vmproc_list(struct cd_vmproc *out, size_t cap);
-/* 0 if there is none. */
-pid_t cd_vmproc_find(const char *name);
-/* SIGKILL to every process of that VM; 0 when none is left, -ETIMEDOUT. */
+/* All VMs that have one: 0, -EOVERFLOW (more than cap) or -errno. */
+int cd_vmproc_list(struct cd_vmproc *out, size_t cap, size_t *ret_n);
+/* 1: there is one, 0: there is none, -errno: not known. */
+int cd_vmproc_look(const char *name);
+/* SIGKILL to every process of that VM; 0 when none is left, -ETIMEDOUT, -errno: not known whether one is. */
 int cd_vmproc_kill(const char *name, int timeout_ms);
-/* Waits for the end of every process of that VM. */
+/* Waits for the end of every process of that VM: as cd_vmproc_kill(). */
 int cd_vmproc_wait(const char *name, int timeout_ms);
+/* SIGKILL to all of them, as cd_vmproc_kill(). */
+int cd_vmprocs_kill_all(int timeout_ms);
 
-/* One call on its control socket: as cl_ctl_client_call(); -ENOENT if nobody answers there. */
+/*
+ * One call on its control socket: as cl_ctl_client_call(); -ENOENT if nobody listens there.  -EMFILE, -ENOMEM and their
+ * like are our own trouble and say nothing about the vmm: cd_vmproc_own_trouble().
+ */
 int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout_ms,
 		   json_t **ret_result, char **ret_error);
+
+bool cd_vmproc_own_trouble(int rc);
 
 struct cd_vm_status {
 	char state[24];

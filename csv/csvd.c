@@ -48,10 +48,13 @@ static int dir_from(char *ret, const char *variable, const char *standard, mode_
 	return 0;
 }
 
-/* A csvd that was killed holds it until its last thread has ended, I/O in flight included. */
+/*
+ * A csvd that was killed holds it until its last thread has ended, I/O in flight included.  The pid in it tells
+ * clusterd whom to end, whatever the program is called.
+ */
 static int lock_take(struct csvd *d)
 {
-	char path[CSVD_PATH + 16];
+	char path[CSVD_PATH + 16], pid[24];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/csvd.lock", d->run_dir);
@@ -59,8 +62,12 @@ static int lock_take(struct csvd *d)
 	if (fd < 0)
 		return -errno;
 	for (int i = 0; i < 300; i++) {
-		if (!flock(fd, LOCK_EX | LOCK_NB))
+		if (!flock(fd, LOCK_EX | LOCK_NB)) {
+			snprintf(pid, sizeof(pid), "%d\n", getpid());
+			if (ftruncate(fd, 0) || pwrite(fd, pid, strlen(pid), 0) < 0)
+				return -errno;
 			return 0;
+		}
 		usleep(100000);
 	}
 	return -EADDRINUSE;

@@ -75,6 +75,11 @@ int csv_lun_format(struct csv_lun *lun, const struct csv_lun_format *format, cha
 	return rc;
 }
 
+int csv_map_init(void)
+{
+	return 0;
+}
+
 int csv_map_list(struct csv_map_info **ret_infos, size_t *ret_n)
 {
 	*ret_infos = NULL;
