@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "clusterd/daemon.h"
@@ -129,51 +130,57 @@ static int lock_look(pid_t *ret_pid)
 	return 1;
 }
 
-/* By its name: a csvd of before there was a pid in the lock. */
-static int name_look(pid_t *ret_pid)
+/* 1: the process has the file open, 0: it has not or is gone, -errno. */
+static int process_has(pid_t pid, const char *path)
 {
-	DIR *dir = opendir("/proc");
+	char dir_path[64], to[CD_PATH_MAX];
 	struct dirent *entry;
+	DIR *dir;
 	int rc = 0;
 
+	snprintf(dir_path, sizeof(dir_path), "/proc/%d/fd", pid);
+	dir = opendir(dir_path);
 	if (!dir)
-		return -errno;
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
 	while (rc == 0 && (errno = 0, entry = readdir(dir))) {
-		*ret_pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		rc = *ret_pid > 1 ? cd_exec_look(*ret_pid, "csvd") : 0;
-		errno = 0;
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, to, sizeof(to) - 1);
+
+		to[n > 0 ? n : 0] = '\0';
+		rc = n > 0 && strcmp(to, path) == 0;
 	}
-	if (rc == 0 && errno)
-		rc = -errno;
 	closedir(dir);
 	return rc;
 }
 
-/* 1: a csvd is here (its pid, or 0), 0: none is, -errno: not known. */
-static int csvd_look(pid_t *ret_pid)
+/* Who has the lock where a csvd of before wrote no pid into it: whoever has the file open, and is not us. */
+static pid_t holder_find(void)
 {
-	int held = lock_look(ret_pid), named;
-	pid_t pid = 0;
+	char path[CD_PATH_MAX];
+	struct dirent *entry;
+	pid_t found = 0;
+	DIR *dir = opendir("/proc");
 
-	if (held > 0 && *ret_pid)
-		return 1;
-	named = name_look(&pid);
-	if (named > 0)
-		*ret_pid = pid;
-	if (held > 0 || named > 0)
-		return 1;
-	return held < 0 ? held : named;
+	cd_path(path, sizeof(path), CD_DIR_RUN, "csvd.lock");
+	while (dir && !found && (entry = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 1 && pid != getpid() && process_has(pid, path) > 0)
+			found = pid;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
-/* The lock's holder is csvd, whatever its program is called now; any other pid must have the name. */
-static void csvd_end(pid_t pid)
+/* By pidfd, and only while it has the lock: a reused pid is never hit. */
+static void holder_end(pid_t pid)
 {
-	pid_t holder;
+	CL_CLEANUP_CLOSE int fd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0u) : -1;
+	char path[CD_PATH_MAX];
 
-	if (lock_look(&holder) == 1 && holder == pid && pid > 1)
-		(void)kill(pid, SIGKILL);
-	else if (pid > 1)
-		(void)cd_exec_kill(pid, "csvd", SIGKILL);
+	cd_path(path, sizeof(path), CD_DIR_RUN, "csvd.lock");
+	if (fd >= 0 && process_has(pid, path) > 0)
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0u);
 }
 
 int cd_csvd_kill(int timeout_ms)
@@ -183,9 +190,9 @@ int cd_csvd_kill(int timeout_ms)
 	int rc;
 
 	pthread_mutex_lock(&start_lock);
-	while ((rc = csvd_look(&pid))) {
+	while ((rc = lock_look(&pid))) {
 		if (rc > 0)
-			csvd_end(pid);
+			holder_end(pid ? pid : holder_find());
 		if (cd_now_ms() >= end)
 			break;
 		poll(NULL, 0, POLL_MS);

@@ -377,16 +377,6 @@ static int pid_open(pid_t pid)
 	return fd < 0 ? -errno : fd;
 }
 
-int cd_exec_kill(pid_t pid, const char *name, int sig)
-{
-	CL_CLEANUP_CLOSE int fd = pid_open(pid);
-	int is = fd < 0 ? fd : cd_exec_look(pid, name);
-
-	if (is <= 0)
-		return is < 0 ? is : -ESRCH;
-	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0u) < 0 ? -errno : 0;
-}
-
 int cd_exec_kill_started(pid_t pid, uint64_t start)
 {
 	CL_CLEANUP_CLOSE int fd = pid_open(pid);

@@ -42,11 +42,7 @@ int cd_exec_cgroup_path(const char *name, char *out, size_t cap_bytes);
 int cd_exec_look(pid_t pid, const char *name);
 /* When the process began (clock ticks since boot); 0: not known. */
 uint64_t cd_exec_start(pid_t pid);
-/*
- * SIGKILL by pidfd, so that a reused pid is never hit: to a process of that name, to one that began then (start 0: not
- * known, and then to none).  0, -ESRCH or -errno.
- */
-int cd_exec_kill(pid_t pid, const char *name, int sig);
+/* SIGKILL by pidfd to the process that began then, so that a reused pid is never hit.  0, -ESRCH or -errno. */
 int cd_exec_kill_started(pid_t pid, uint64_t start);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -202,12 +203,30 @@ static void owners_write(uint64_t *last_ms)
 	}
 }
 
+/* As the real one: held until the end, with the pid in it. */
+static int lock_take(void)
+{
+	char path[CD_PATH_MAX];
+	int fd;
+
+	cd_path(path, sizeof(path), CD_DIR_RUN, "csvd.lock");
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX) < 0 || ftruncate(fd, 0) < 0 ||
+	    dprintf(fd, "%d\n", getpid()) < 0)
+		return -1;
+	return 0;
+}
+
 int main(void)
 {
 	char path[CD_PATH_MAX];
 	uint64_t last_ms = 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (lock_take() < 0) {
+		fprintf(stderr, "csvd.lock: cannot be taken\n");
+		return 1;
+	}
 	cd_path(path, sizeof(path), CD_DIR_RUN, "csvd.sock");
 	if (cl_ctl_server_new(path, 0600, handle, NULL, &server) < 0) {
 		fprintf(stderr, "%s: cannot listen\n", path);
