@@ -128,21 +128,52 @@ static json_t *move_json(struct vmm_control *c)
 	return o;
 }
 
+static void on_fault(void *arg, enum vmm_fault fault, unsigned disk, const char *text)
+{
+	struct vmm_control *c = arg;
+
+	if (fault == VMM_FAULT_ERROR) {
+		cl_ctl_event(c->server, json_pack("{s:s, s:i, s:s}", "event", "disk-error", "disk",
+						  (int)disk, "reason", text));
+		return;
+	}
+	if (c->no_space == (fault == VMM_FAULT_NO_SPACE))
+		return;
+	c->no_space = fault == VMM_FAULT_NO_SPACE;
+	cl_ctl_event(c->server,
+		     json_pack("{s:s, s:b, s:s}", "event", "space", "paused", c->no_space, "reason",
+			       c->no_space ? text : "there is room again"));
+}
+
 /* A disk that has not answered for a while is what an operator looks for first. */
 static json_t *disks_json(struct vmm *vm, uint64_t now_ms)
 {
 	static const char *const names[] = { "closed", "open", "blocked", "fenced" };
+	static const char *const ops[] = { "read", "write", "flush" };
+	char name[CL_NAME_MAX + PATH_MAX];
 	json_t *a = json_array();
 
 	pthread_mutex_lock(&vm->dev_lock);
 	for (unsigned i = 0; i < vm->n_disks; i++) {
 		const struct vmm_disk *d = vm->disks[i];
 
-		json_array_append_new(
-			a, json_pack("{s:s, s:I, s:i, s:I}", "state", names[d->state], "size",
-				     (json_int_t)d->size_bytes, "in_flight", (int)d->in_flight,
-				     "waiting_ms",
-				     (json_int_t)(d->in_flight ? now_ms - d->oldest_ms : 0)));
+		json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:I, s:I}", "name",
+				      vmm_disk_name(vm, i, name, sizeof(name)), "state",
+				      d->no_space ? "no-space" : names[d->state], "size",
+				      (json_int_t)d->size_bytes, "in_flight", (int)d->in_flight,
+				      "waiting_ms",
+				      (json_int_t)(d->in_flight ? now_ms - d->oldest_ms : 0),
+				      "errors", (json_int_t)d->errors);
+
+		if (d->errors)
+			json_object_set_new(o, "last_error",
+					    json_pack("{s:s, s:s, s:I}", "error",
+						      strerror(d->error), "op", ops[d->error_op],
+						      "sector",
+						      (json_int_t)(d->error_offset_bytes / 512)));
+		if (d->readonly)
+			json_object_set_new(o, "readonly", json_true());
+		json_array_append_new(a, o);
 	}
 	pthread_mutex_unlock(&vm->dev_lock);
 	return a;
@@ -153,6 +184,7 @@ static json_t *status_json(struct vmm_control *c)
 	struct vmm *vm = c->vm;
 	json_t *o = json_object();
 	uint64_t now_ms = vmm_control_now_ns() / 1000000;
+	char text[400];
 
 	json_object_set_new(o, "name", json_string(vm->config->name));
 	json_object_set_new(o, "state", json_string(vmm_state_name(vmm_state_get(vm))));
@@ -164,6 +196,8 @@ static json_t *status_json(struct vmm_control *c)
 		json_object_set_new(o, "lease_ms",
 				    json_integer((json_int_t)vmm_guard_left_ms(vm->guard)));
 	}
+	if (vmm_no_space(vm, text, sizeof(text)))
+		json_object_set_new(o, "stalled", json_string(text));
 	json_object_set_new(o, "disks", disks_json(vm, now_ms));
 	pthread_mutex_lock(&c->lock);
 	if (c->phase != MOVE_NONE)
@@ -238,6 +272,19 @@ static void job_request(struct vmm_control *c, struct cl_ctl_request req, const 
 				   strerror(-r));
 }
 
+/* Its writes wait for room, so it can neither be paused nor copied to the end. */
+static bool refuse_no_space(struct vmm_control *c, struct cl_ctl_request req, const char *verb)
+{
+	char text[400];
+
+	if (!vmm_no_space(c->vm, text, sizeof(text)))
+		return false;
+	cl_ctl_reply_error(c->server, req, ENOSPC,
+			   "VM %s is paused: %s; %s is allowed when there is room",
+			   c->vm->config->name, text, verb);
+	return true;
+}
+
 static void refuse_state(struct vmm_control *c, struct cl_ctl_request req, const char *verb,
 			 const char *allowed)
 {
@@ -258,6 +305,7 @@ static void do_resume(struct vmm_control *c, struct cl_ctl_request req, const js
 	job.has_generation = gen != NULL;
 	job.generation = gen ? (uint64_t)json_integer_value(gen) : 0;
 	if (state == VMM_RUNNING && !gen) {
+		vmm_space_retry(c->vm);
 		cl_ctl_reply(c->server, req, NULL);
 		return;
 	}
@@ -303,6 +351,8 @@ static void do_save(struct vmm_control *c, struct cl_ctl_request req, const json
 		refuse_state(c, req, "save", "running or paused");
 		return;
 	}
+	if (refuse_no_space(c, req, "save"))
+		return;
 	snprintf(job.path, sizeof(job.path), "%s", path);
 	job_request(c, req, &job);
 }
@@ -348,6 +398,8 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 		refuse_state(c, req, "migrate", "running");
 		return;
 	}
+	if (refuse_no_space(c, req, "migrate"))
+		return;
 	snprintf(job.address, sizeof(job.address), "%s", address);
 	snprintf(job.peer, sizeof(job.peer), "%s", peer);
 	job.port = (unsigned)port;
@@ -435,7 +487,7 @@ static void on_request(void *arg, struct cl_ctl_request req, const char *verb, c
 			cl_ctl_reply(c->server, req, NULL);
 		else if (state != VMM_RUNNING)
 			refuse_state(c, req, "pause", "running");
-		else
+		else if (!refuse_no_space(c, req, "pause"))
 			job_request(c, req, &(struct job){ .kind = JOB_PAUSE });
 	} else if (strcmp(verb, "resume") == 0) {
 		do_resume(c, req, msg);
@@ -617,11 +669,12 @@ static void worker_end(struct vmm_control *c, int code)
 
 int vmm_control_run(struct vmm_control *c)
 {
-	struct pollfd p[5] = { { .fd = cl_ctl_server_fd(c->server), .events = POLLIN },
+	struct pollfd p[6] = { { .fd = cl_ctl_server_fd(c->server), .events = POLLIN },
 			       { .fd = c->vm->exit_fd, .events = POLLIN },
 			       { .fd = c->job_fd, .events = POLLIN },
 			       { .fd = c->announce_fd, .events = POLLIN },
-			       { .fd = c->signal_fd, .events = POLLIN } };
+			       { .fd = c->signal_fd, .events = POLLIN },
+			       { .fd = vmm_faults_fd(c->vm), .events = POLLIN } };
 	enum vmm_exit_reason reason;
 	int code, r;
 
@@ -642,6 +695,8 @@ int vmm_control_run(struct vmm_control *c)
 			job_done(c);
 		if (p[3].revents)
 			announce(c);
+		if (p[5].revents)
+			vmm_faults_take(c->vm, on_fault, c);
 		if (p[4].revents) {
 			p[4].fd = -1;
 			vmm_stop(c->vm, VMM_EXIT_QUIT);

@@ -78,6 +78,7 @@ struct vmm_control {
 	int announce_fd; /* timerfd */
 	int signal_fd;	 /* borrowed */
 	unsigned announce_left;
+	bool no_space; /* as listeners were told last */
 	enum job_kind first;
 
 	/* The job; written by the control thread while no worker runs. */

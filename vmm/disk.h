@@ -72,6 +72,14 @@ struct vmm_disk {
 	/* Offsets and lengths must be multiples of this: the logical block size, 512 or 4096. */
 	unsigned align_bytes;
 	bool readonly; /* takes reads and flushes only */
+	/* Writes wait for room: the file system under it is full.  They are tried again, none
+	 * fails. */
+	bool no_space;
+	/* What was given to the guest as an I/O error, and the last of it. */
+	uint64_t errors;
+	int error; /* errno */
+	enum vmm_disk_op error_op;
+	uint64_t error_offset_bytes;
 	unsigned in_flight;
 	uint64_t oldest_ms; /* monotonic time since when something has been in flight without progress */
 };

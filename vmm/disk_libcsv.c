@@ -139,10 +139,10 @@ static void on_tick(void *arg, uint32_t events)
 	for (unsigned i = 0; i < csv->n_disks; i++) {
 		struct csv_vdisk *d = csv->disks[i];
 
-		if (d->u.held && vmm_now_ms() - d->u.held_since_ms > PATIENCE_MS) {
-			cl_error("disk %s/%s: I/O failed and its volume says nothing: error given to "
-				 "the guest",
-				 d->volume, d->path);
+		if (d->u.held && !d->u.disk.no_space &&
+		    vmm_now_ms() - d->u.held_since_ms > PATIENCE_MS) {
+			cl_warning("disk %s/%s: I/O failed and its volume says nothing", d->volume,
+				   d->path);
 			vmm_udisk_fail(&d->u, -EIO);
 		}
 		held = held || d->u.held;

@@ -20,14 +20,16 @@
 #include "common/cl_types.h"
 #include "vmm/io.h"
 
-#define SQ_ENTRIES	 256u
-#define CQ_ENTRIES	 2048u
-#define REQUEST_MAX	 (1u << 30) /* the kernel moves at most 2 GiB - 4 KiB at once */
-#define BOUNCE_MAX	 (16u << 20)
-#define SHORT_TRIES	 8u
-#define PRIV_DISK	 0
-#define PRIV_NEXT	 1
-#define PRIV_BOUNCE	 2
+#define SQ_ENTRIES  256u
+#define CQ_ENTRIES  2048u
+#define REQUEST_MAX (1u << 30) /* the kernel moves at most 2 GiB - 4 KiB at once */
+#define BOUNCE_MAX  (16u << 20)
+#define SHORT_TRIES 8u
+#define PRIV_DISK   0
+#define PRIV_NEXT   1
+#define PRIV_BOUNCE 2
+#define U_TRIES	    0
+#define U_DONE	    1 /* of a write: bytes that are there already */
 
 struct bounce {
 	struct iovec iov;
@@ -38,6 +40,8 @@ struct vmm_uring {
 	struct io_uring ring;
 	int event_fd;
 	struct vmm_io_item *item;
+	vmm_udisk_news_fn news;
+	void *news_arg;
 };
 
 uint64_t vmm_now_ms(void)
@@ -59,12 +63,12 @@ static bool aligned(const struct vmm_udisk *d, const struct vmm_disk_req *req)
 	return true;
 }
 
-static int bounce_make(struct vmm_udisk *d, struct vmm_disk_req *req)
+static int bounce_make(struct vmm_udisk *d, struct vmm_disk_req *req, bool force)
 {
 	struct bounce *b;
 	size_t at = 0;
 
-	if (req->op == VMM_DISK_FLUSH || aligned(d, req))
+	if (!force && (req->op == VMM_DISK_FLUSH || aligned(d, req)))
 		return 0;
 	if (req->len_bytes > BOUNCE_MAX)
 		return -EINVAL;
@@ -116,7 +120,7 @@ static int issue(struct vmm_udisk *d, struct vmm_disk_req *req)
 		io_uring_prep_readv(sqe, d->fd, iov, n, req->offset_bytes);
 		break;
 	case VMM_DISK_WRITE:
-		io_uring_prep_writev2(sqe, d->fd, iov, n, req->offset_bytes,
+		io_uring_prep_writev2(sqe, d->fd, iov, n, req->offset_bytes + req->priv_u[U_DONE],
 				      req->durable ? RWF_DSYNC : 0);
 		break;
 	case VMM_DISK_FLUSH:
@@ -166,19 +170,38 @@ void vmm_udisk_closed(struct vmm_udisk *d)
 		d->disk.state = VMM_DISK_CLOSED;
 }
 
+static void news(struct vmm_udisk *d, enum vmm_udisk_news what)
+{
+	if (d->ring->news)
+		d->ring->news(d->ring->news_arg, &d->disk, what);
+}
+
+static void error_note(struct vmm_udisk *d, const struct vmm_disk_req *req, int res)
+{
+	d->disk.errors++;
+	d->disk.error = -res;
+	d->disk.error_op = req->op;
+	d->disk.error_offset_bytes = req->offset_bytes;
+	news(d, VMM_UDISK_ERROR);
+}
+
 int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req)
 {
 	struct vmm_udisk *d = (struct vmm_udisk *)disk;
 	int r;
 
-	if (d->fd < 0 || disk->state == VMM_DISK_CLOSED || req->len_bytes > REQUEST_MAX)
+	if (d->fd < 0 || disk->state == VMM_DISK_CLOSED || req->len_bytes > REQUEST_MAX) {
+		error_note(d, req, -EIO);
 		return -EIO;
+	}
 	memset(req->priv, 0, sizeof(req->priv));
 	memset(req->priv_u, 0, sizeof(req->priv_u));
 	req->priv[PRIV_DISK] = d;
-	r = bounce_make(d, req);
-	if (r < 0)
+	r = bounce_make(d, req, false);
+	if (r < 0) {
+		error_note(d, req, r);
 		return r;
+	}
 	if (d->disk.state == VMM_DISK_BLOCKED && d->held) {
 		/* Behind what waits already. */
 		hold(d, req);
@@ -186,6 +209,7 @@ int vmm_udisk_submit(struct vmm_disk *disk, struct vmm_disk_req *req)
 		r = issue(d, req);
 		if (r < 0) {
 			bounce_end(req, false);
+			error_note(d, req, r);
 			return r;
 		}
 	}
@@ -200,6 +224,13 @@ static void complete(struct vmm_udisk *d, struct vmm_disk_req *req, int res)
 	assert(d->disk.in_flight > 0);
 	d->disk.in_flight--;
 	d->disk.oldest_ms = vmm_now_ms();
+	if (res < 0)
+		error_note(d, req, res);
+	/* With the last one, not with the first: the next may still find the file system full. */
+	if (d->disk.no_space && !d->held && d->disk.in_flight == 0) {
+		d->disk.no_space = false;
+		news(d, VMM_UDISK_ROOM);
+	}
 	req->done(req, res);
 }
 
@@ -214,7 +245,7 @@ void vmm_udisk_reissue(struct vmm_udisk *d)
 		struct vmm_disk_req *req = list;
 
 		list = req->priv[PRIV_NEXT];
-		req->priv_u[0] = 0;
+		req->priv_u[U_TRIES] = 0;
 		if (issue(d, req) < 0)
 			hold(d, req);
 	}
@@ -235,6 +266,21 @@ void vmm_udisk_fail(struct vmm_udisk *d, int res)
 	}
 }
 
+/* What is left of a write that was short, to hear why.  False: it cannot be done. */
+static bool rest_issue(struct vmm_udisk *d, struct vmm_disk_req *req, uint64_t more_bytes)
+{
+	uint64_t done = req->priv_u[U_DONE] + more_bytes;
+	struct bounce *b;
+
+	done -= done % d->disk.align_bytes;
+	if (!req->priv[PRIV_BOUNCE] && bounce_make(d, req, true) < 0)
+		return false;
+	b = req->priv[PRIV_BOUNCE];
+	b->iov = (struct iovec){ b->data + done, req->len_bytes - done };
+	req->priv_u[U_DONE] = done;
+	return issue(d, req) == 0;
+}
+
 static void on_cqe(struct vmm_disk_req *req, int res)
 {
 	struct vmm_udisk *d = req->priv[PRIV_DISK];
@@ -247,14 +293,24 @@ static void on_cqe(struct vmm_disk_req *req, int res)
 		d->on_fenced(d);
 		return;
 	}
-	if (res >= 0 && (req->op == VMM_DISK_FLUSH || (uint64_t)res == req->len_bytes)) {
+	if (res >= 0 &&
+	    (req->op == VMM_DISK_FLUSH || (uint64_t)res == req->len_bytes - req->priv_u[U_DONE])) {
 		complete(d, req, 0);
 		return;
 	}
-	/* Interrupted, or short: the whole request again; writing twice the same is the same. */
-	if ((res >= 0 || res == -EINTR || res == -EAGAIN) && req->priv_u[0]++ < SHORT_TRIES &&
+	if (res > 0 && req->op == VMM_DISK_WRITE && req->priv_u[U_TRIES]++ < SHORT_TRIES &&
+	    rest_issue(d, req, (uint64_t)res))
+		return;
+	/* Interrupted, or a short read: the whole request again; the same twice is the same. */
+	if ((res >= 0 || res == -EINTR || res == -EAGAIN) && req->priv_u[U_TRIES]++ < SHORT_TRIES &&
 	    issue(d, req) == 0)
 		return;
+	if ((res == -ENOSPC || res == -EDQUOT) && req->op != VMM_DISK_READ) {
+		hold(d, req);
+		d->disk.no_space = true;
+		news(d, VMM_UDISK_NO_SPACE);
+		return;
+	}
 	if (res >= 0)
 		res = -EIO;
 	if (!d->hold_errors) {
@@ -307,6 +363,12 @@ static int ring_close_in(struct io_uring *ring)
 	    syscall(SYS_io_uring_register, ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
 		return -errno;
 	return 0;
+}
+
+void vmm_uring_watch(struct vmm_uring *ring, vmm_udisk_news_fn fn, void *arg)
+{
+	ring->news = fn;
+	ring->news_arg = arg;
 }
 
 int vmm_uring_new(struct vmm_io *io, struct vmm_uring **ret_ring)

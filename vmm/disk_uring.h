@@ -4,10 +4,11 @@
  * ring serves all disks of a VM; it lives on the I/O thread.
  *
  * What happens to an error:
- *   EBADE     the LUN refused a write of ours (reservation conflict): fenced(), nothing is completed.
- *   others    file disks: given to the guest.  Disks with hold_errors (cluster volumes): kept until
- *             the owner of the disk says what is (vmm_udisk_reissue, vmm_udisk_fail), since the path may
- *             only have changed.
+ *   EBADE     the LUN refused a write of ours (reservation conflict): fenced(), nothing is
+ * completed. ENOSPC    (EDQUOT, and a write that stays short for it) the request is kept,
+ * disk.no_space is set; vmm_udisk_reissue() tries again, nothing fails. others    file disks: given
+ * to the guest.  Disks with hold_errors (cluster volumes): kept until the owner of the disk says
+ * what is (vmm_udisk_reissue, vmm_udisk_fail), since the path may only have changed.
  */
 #ifndef VMM_DISK_URING_H
 #define VMM_DISK_URING_H
@@ -33,6 +34,17 @@ struct vmm_udisk {
 	uint64_t held_since_ms;
 };
 
+/* What a disk has to tell; disk.errors, disk.no_space and the rest say the details. */
+enum vmm_udisk_news {
+	VMM_UDISK_ERROR,    /* an error was given to the guest */
+	VMM_UDISK_NO_SPACE, /* begins, or was tried again in vain */
+	VMM_UDISK_ROOM,	    /* everything that waited for space is written */
+};
+
+typedef void (*vmm_udisk_news_fn)(void *arg, struct vmm_disk *disk, enum vmm_udisk_news news);
+
+/* Who hears of it: I/O thread, dev_lock held. */
+void vmm_uring_watch(struct vmm_uring *ring, vmm_udisk_news_fn fn, void *arg);
 /* 0 or -errno. */
 int vmm_uring_new(struct vmm_io *io, struct vmm_uring **ret_ring);
 /* The I/O thread has stopped. */

@@ -56,6 +56,10 @@ struct vmm_machine {
 int vmm_devices_new(struct vmm *vm, char **ret_error);
 void vmm_devices_free(struct vmm *vm);
 
+/* faults_linux.c: after the ring was made, before the disks. */
+int vmm_faults_new(struct vmm *vm, char **ret_error);
+void vmm_faults_free(struct vmm *vm);
+
 /* nic_linux.c */
 int vmm_nic_new(struct vmm *vm, unsigned index, char **ret_error);
 void vmm_nic_free(struct vmm_nic *nic);
@@ -73,6 +77,8 @@ void vmm_vcpus_park(struct vmm *vm);
 void vmm_vcpus_run(struct vmm *vm);
 /* Parks them and waits, until off; vcpus_run may change meanwhile. */
 void vmm_vcpus_freeze(struct vmm *vm, bool on);
+/* Parks them, or lets them go as far as all else allows; does not wait.  dev_lock may be held. */
+void vmm_vcpus_stall(struct vmm *vm, bool on);
 /* run_lock held. */
 void vmm_vcpus_kick(struct vmm *vm);
 

@@ -230,6 +230,9 @@ int vmm_devices_new(struct vmm *vm, char **ret_error)
 	r = vmm_uring_new(vm->io, &m->uring);
 	if (r < 0)
 		return vmm_error(ret_error, -r, "io_uring: %s", strerror(-r));
+	r = vmm_faults_new(vm, ret_error);
+	if (r < 0)
+		return r;
 	r = ttys_new(vm, ret_error);
 	if (r < 0)
 		return r;
@@ -272,6 +275,7 @@ void vmm_devices_free(struct vmm *vm)
 			vm->disks[i]->ops->free(vm->disks[i]);
 		free(m->blks[i]);
 	}
+	vmm_faults_free(vm);
 	vmm_csv_free(m->csv);
 	vmm_tty_free(m->serial_tty);
 	vmm_tty_free(m->console_tty);

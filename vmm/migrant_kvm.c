@@ -128,11 +128,14 @@ static int log_clear(void *arg, uint64_t first, uint64_t count, const uint64_t *
 int vmm_migrant_pause(struct vmm_migrant *migrant, int timeout_ms, char **ret_error)
 {
 	int r = vmm_pause(migrant->vm, timeout_ms);
+	char space[400];
 
 	if (r) {
 		vmm_resume(migrant->vm);
 		if (asprintf(ret_error, "the VM cannot be stopped: %s",
-			     r == -ETIMEDOUT ? "a disk does not answer" : strerror(-r)) < 0)
+			     vmm_no_space(migrant->vm, space, sizeof(space)) ? space
+			     : r == -ETIMEDOUT ? "a disk does not answer"
+					       : strerror(-r)) < 0)
 			*ret_error = NULL;
 		return r;
 	}

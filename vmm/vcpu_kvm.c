@@ -30,7 +30,7 @@ static void on_kick(int signal)
 /* run_lock held. */
 static bool may_run(const struct vmm *vm)
 {
-	return vm->vcpus_run && !vm->vcpus_held && !vm->frozen && !vm->quit;
+	return vm->vcpus_run && !vm->vcpus_held && !vm->stalled && !vm->frozen && !vm->quit;
 }
 
 void vmm_vcpus_kick(struct vmm *vm)
@@ -288,6 +288,17 @@ void vmm_vcpus_hold(struct vmm *vm, bool on)
 {
 	pthread_mutex_lock(&vm->run_lock);
 	vm->vcpus_held = on;
+	if (on)
+		vmm_vcpus_kick(vm);
+	else
+		pthread_cond_broadcast(&vm->run_cond);
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+void vmm_vcpus_stall(struct vmm *vm, bool on)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->stalled = on;
 	if (on)
 		vmm_vcpus_kick(vm);
 	else

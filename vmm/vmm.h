@@ -108,7 +108,8 @@ struct vmm {
 	bool devs_frozen;	  /* dev_lock: by vmm_freeze() */
 	struct vmm_host host;
 	struct vmm_io *io;
-	struct vmm_guard *guard; /* NULL: no lease is needed */
+	struct vmm_guard *guard;     /* NULL: no lease is needed */
+	struct vmm_faults *faults;   /* disks' errors and full file systems, see faults_linux.c */
 	struct vmm_machine *machine; /* the devices themselves, private to the machine */
 
 	pthread_mutex_t op_lock;
@@ -118,6 +119,7 @@ struct vmm {
 	pthread_cond_t park_cond; /* a vCPU parked */
 	bool vcpus_run;
 	bool vcpus_held; /* parked for a moment whatever vcpus_run says */
+	bool stalled;	 /* parked as long as a disk has no space */
 	bool frozen;	 /* parked as long as the lease is over */
 	bool quit;
 	enum vmm_state state;
@@ -179,6 +181,28 @@ void vmm_vcpus_hold(struct vmm *vm, bool on);
 void vmm_freeze(struct vmm *vm, bool on);
 /* Any thread. */
 bool vmm_frozen(struct vmm *vm);
+/*
+ * What its disks had to tell.  faults_fd is readable when there is something new: the control
+ * thread then calls vmm_faults_take().  A VM one of whose disks has no space stands still, whatever
+ * its state is, until there is room; it is looked for with a growing pause, and at once on
+ * vmm_space_retry().  Any thread.
+ */
+enum vmm_fault {
+	VMM_FAULT_ERROR,    /* the guest was given an I/O error; of a series the first, then at most
+			       one in 5 minutes */
+	VMM_FAULT_NO_SPACE, /* it stands still */
+	VMM_FAULT_ROOM,	    /* it goes on */
+};
+/* Once for each of them; text is one line, disk its number. */
+void vmm_faults_take(struct vmm *vm,
+		     void (*fn)(void *arg, enum vmm_fault fault, unsigned disk, const char *text),
+		     void *arg);
+int vmm_faults_fd(const struct vmm *vm);
+/* Why it stands still, into text; false: it does not. */
+bool vmm_no_space(struct vmm *vm, char *text, size_t cap_bytes);
+void vmm_space_retry(struct vmm *vm);
+/* As people name a disk: "vol1/a.img" or its path. */
+const char *vmm_disk_name(const struct vmm *vm, unsigned disk, char *out, size_t cap_bytes);
 /* Any thread. */
 void vmm_state_set(struct vmm *vm, enum vmm_state state, const char *reason);
 enum vmm_state vmm_state_get(struct vmm *vm);
