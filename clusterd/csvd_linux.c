@@ -27,13 +27,15 @@
 #include "common/cl_ctl.h"
 #include "common/cl_log.h"
 
-#define CONNECT_MS 10000
-#define START_MS   20000
-#define POLL_MS	   50
-#define AGAIN_MS   1000
-#define STATUS_MS  10000
-#define REFRESH_MS 30000
-#define OOM_SCORE  (-900) /* all VMs of the node hang on it */
+#define CONNECT_MS   10000
+#define START_MS     20000
+#define POLL_MS	     50
+#define AGAIN_MS     1000
+#define STATUS_MS    10000
+#define FULL_PERCENT 10 /* less is free: it fills up */
+#define ROOM_PERCENT 15 /* so much is free again */
+#define REFRESH_MS   30000
+#define OOM_SCORE    (-900) /* all VMs of the node hang on it */
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -255,6 +257,46 @@ int cd_csvd_ensure(char *error, size_t cap_bytes)
 	return rc;
 }
 
+static bool space_get(const char *volume, uint64_t *ret_free)
+{
+	json_t *status = NULL;
+	char *error = NULL;
+	const json_t *item;
+	bool found = false;
+	size_t i;
+
+	(void)cd_csvd_call("status", NULL, STATUS_MS, &status, &error);
+	json_array_foreach(json_object_get(status, "volumes"), i, item)
+	{
+		const char *name = json_string_value(json_object_get(item, "name"));
+		const json_t *space = json_object_get(item, "space");
+
+		if (name && strcmp(name, volume) == 0 && json_is_object(space)) {
+			*ret_free = (uint64_t)json_integer_value(json_object_get(space, "free"));
+			found = true;
+		}
+	}
+	json_decref(status);
+	free(error);
+	return found;
+}
+
+void cd_csvd_space_text(const char *volume, uint64_t needed_bytes, char *out, size_t cap_bytes)
+{
+	uint64_t free_bytes = 0;
+	bool known = space_get(volume, &free_bytes);
+	char needed[32] = "", room[32] = "";
+
+	if (needed_bytes)
+		snprintf(needed, sizeof(needed), "%llu MiB needed",
+			 (unsigned long long)((needed_bytes + (1u << 20) - 1) >> 20));
+	if (known)
+		snprintf(room, sizeof(room), "%llu MiB free",
+			 (unsigned long long)(free_bytes >> 20));
+	snprintf(out, cap_bytes, needed[0] || room[0] ? " (%s%s%s)" : "%s%s%s", needed,
+		 needed[0] && room[0] ? ", " : "", room);
+}
+
 /* ---- the watcher ---------------------------------------------------------------------------- */
 
 struct csvd_notice {
@@ -274,6 +316,36 @@ static bool had_volumes(const struct cd *cd)
 	return false;
 }
 
+/* A volume that fills is told of once, and once when there is room again. */
+static void filling_tell(struct cd *cd)
+{
+	const struct core_state *st = cd_state(cd);
+
+	for (uint16_t i = 0; i < st->volume_count; i++) {
+		const struct core_volume *v = &st->volumes[i];
+		const json_t *space = cd_view_space(cd, v->name);
+		json_int_t total = json_integer_value(json_object_get(space, "total"));
+		json_int_t room = json_integer_value(json_object_get(space, "free"));
+		char text[128];
+
+		if (v->state == CORE_VOLUME_UNUSED)
+			cd->filling[i] = false;
+		if (v->state == CORE_VOLUME_UNUSED || total <= 0 ||
+		    (cd->filling[i] ? room * 100 < total * ROOM_PERCENT
+				    : room * 100 > total * FULL_PERCENT))
+			continue;
+		cd->filling[i] = !cd->filling[i];
+		snprintf(text, sizeof(text),
+			 cd->filling[i]
+				 ? "%lld%% full: %lld of %lld MiB are free"
+				 : "there is room again: %lld%% full, %lld of %lld MiB are free",
+			 (long long)((total - room) * 100 / total), (long long)(room >> 20),
+			 (long long)(total >> 20));
+		cd_drive_note(cd, "local", v->name, cd->filling[i] ? "" : "filling",
+			      cd->filling[i] ? "filling" : "room", text);
+	}
+}
+
 static void notice_run(void *arg)
 {
 	struct csvd_notice *notice = arg;
@@ -291,8 +363,8 @@ static void notice_run(void *arg)
 		}
 	} else if (notice->status) {
 		json_decref(cd->csvd_volumes);
-		cd->csvd_volumes =
-			json_incref(json_object_get(notice->status, "volumes"));
+		cd->csvd_volumes = json_incref(json_object_get(notice->status, "volumes"));
+		filling_tell(cd);
 	} else if (notice->event) {
 		const char *volume = json_string_value(json_object_get(notice->event, "volume"));
 		const char *name = json_string_value(json_object_get(notice->event, "event"));

@@ -17,7 +17,13 @@ int cd_csvd_ensure(char *error, size_t cap_bytes);
 /* SIGKILLs every csvd of this node and waits for its end: 0 or -ETIMEDOUT. */
 int cd_csvd_kill(int timeout_ms);
 
-/* Number of the csvd that answers now, another for each that is started; 0: none does within timeout_ms. */
+/*
+ * " (N needed, M free)" for an error of a full volume, as far as it is known; needed 0: not known.
+ * Any thread; blocking.
+ */
+void cd_csvd_space_text(const char *volume, uint64_t needed_bytes, char *out, size_t cap_bytes);
+/* Number of the csvd that answers now, another for each that is started; 0: none does within
+ * timeout_ms. */
 uint64_t cd_csvd_instance(int timeout_ms);
 
 /* Loop thread: from now on there is to be one; started, watched, started again. */

@@ -115,7 +115,8 @@ struct cd {
 	struct cd_vm_monitor *monitors;
 	uint64_t saving_ms[CORE_VMS_MAX]; /* CLOCK_MONOTONIC when its save was first heard of; 0: it runs */
 	bool csvd_wanted;
-	json_t *csvd_volumes; /* csvd's last word on its volumes: an array, or NULL */
+	json_t *csvd_volumes;		/* csvd's last word on its volumes: an array, or NULL */
+	bool filling[CORE_VOLUMES_MAX]; /* it was told that the volume fills up */
 };
 
 /* ---- time (main.c) ---- */
@@ -176,6 +177,8 @@ void cd_ports_listen(struct cd *cd);
 json_t *cd_view_status(struct cd *cd);
 json_t *cd_view_node(struct cd *cd, uint8_t id);
 json_t *cd_view_volume(struct cd *cd, uint16_t index);
+/* {total, free, age_ms} of a volume as csvd of this node knows them, borrowed; NULL: not known. */
+const json_t *cd_view_space(const struct cd *cd, const char *name);
 json_t *cd_view_vm(struct cd *cd, uint16_t index);
 json_t *cd_view_job(struct cd *cd, const struct core_job *job);
 json_t *cd_view_trace(const struct cd *cd, const struct core_trace *trace);

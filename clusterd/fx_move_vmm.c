@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clusterd/csvd_linux.h"
 #include "clusterd/effect.h"
 #include "clusterd/fx_vm_vmm.h"
 #include "clusterd/paths_linux.h"
@@ -327,6 +328,17 @@ static int save_dir_make(const struct cd_fx *fx, const char *dir)
 	return chown(dir, CD_FX_UID(fx->effect.vm), CD_FX_UID(fx->effect.vm)) < 0 ? -errno : 0;
 }
 
+/* How much a save takes is not known before; memory is the most. */
+static void save_full(struct cd_fx *fx)
+{
+	char space[80];
+
+	cd_csvd_space_text(fx->save_volume, (uint64_t)fx->vm.memory_mib << 20, space,
+			   sizeof(space));
+	cd_fx_failed(fx, ENOSPC, "node %s: %s: No space left on device%s", fx->self,
+		     fx->save_volume, space);
+}
+
 void cd_fx_vm_save(struct cd_fx *fx)
 {
 	static const char *const settled[] = { "running", "paused", "saved", NULL };
@@ -369,6 +381,8 @@ void cd_fx_vm_save(struct cd_fx *fx)
 	json_decref(result);
 	if (rc == 0)
 		cd_fx_done(fx);
+	else if (rc == -ENOSPC)
+		save_full(fx);
 	else
 		cd_fx_error(fx, -rc, error);
 }

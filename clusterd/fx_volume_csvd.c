@@ -15,6 +15,17 @@
 #define FILE_MS	   3600000
 
 /* Calls and sets the result; err_done counts as done, too (0: none). */
+static void disk_full(struct cd_fx *fx, const char *error)
+{
+	const struct core_disk *disk = &fx->vm.disks[fx->effect.disk];
+	char space[80];
+
+	cd_csvd_space_text(fx->disk_volumes[fx->effect.disk], disk->size_bytes, space,
+			   sizeof(space));
+	cd_fx_failed(fx, ENOSPC, "node %s: %.90s%s", fx->self, error ? error : strerror(ENOSPC),
+		     space);
+}
+
 static void csvd_result(struct cd_fx *fx, const char *verb, json_t *args, int timeout_ms,
 			int err_done)
 {
@@ -25,6 +36,8 @@ static void csvd_result(struct cd_fx *fx, const char *verb, json_t *args, int ti
 	json_decref(result);
 	if (rc == 0 || (err_done && rc == -err_done))
 		cd_fx_done(fx);
+	else if (rc == -ENOSPC && fx->effect.kind == CORE_FX_DISK_CREATE)
+		disk_full(fx, error);
 	else
 		cd_fx_error(fx, -rc, error);
 }

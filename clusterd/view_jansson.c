@@ -17,6 +17,8 @@ static const char *const reason_names[] = {
 	"NONE",
 #define CORE_WHY(name, text) #name,
 #include "clusterd/core/reasons.h"
+
+#define SPACE_OLD_MS 60000
 #undef CORE_WHY
 };
 
@@ -91,6 +93,37 @@ static json_t *volume_local(const struct cd *cd, const char *name)
 	return json_null();
 }
 
+const json_t *cd_view_space(const struct cd *cd, const char *name)
+{
+	const json_t *item, *space = NULL;
+	size_t i;
+
+	json_array_foreach(cd->csvd_volumes, i, item)
+	{
+		const char *text = json_string_value(json_object_get(item, "name"));
+
+		if (text && strcmp(text, name) == 0)
+			space = json_object_get(item, "space");
+	}
+	/* Older than this it says nothing of now. */
+	if (!json_is_object(space) ||
+	    json_integer_value(json_object_get(space, "age_ms")) > SPACE_OLD_MS)
+		return NULL;
+	return space;
+}
+
+/* Bytes of a volume's file system, or null: this node does not know. */
+static json_t *space_of(const struct cd *cd, const char *name, bool used)
+{
+	const json_t *space = cd_view_space(cd, name);
+	json_int_t total = json_integer_value(json_object_get(space, "total"));
+	json_int_t room = json_integer_value(json_object_get(space, "free"));
+
+	if (!space)
+		return json_null();
+	return json_integer(used ? total - room : room);
+}
+
 json_t *cd_view_volume(struct cd *cd, uint16_t index)
 {
 	const struct core_state *st = cd_state(cd);
@@ -98,15 +131,14 @@ json_t *cd_view_volume(struct cd *cd, uint16_t index)
 	char uuid[CD_UUID_TEXT];
 
 	cd_uuid_text(v->uuid, uuid);
-	return json_pack("{s:s s:s s:s s:I s:s s:o s:I s:o s:o s:o s:I s:o}", "name", v->name, "uuid",
-			 uuid, "lun", v->lun, "size", (json_int_t)v->size_bytes, "state",
-			 core_volume_state_name(v->state), "owner",
-			 text_or_null(node_name(st, v->owner)), "term", (json_int_t)v->term,
-			 "attached", node_set(st, v->attached), "registered",
-			 node_set(st, v->registered), "reason",
-			 cause_text(st, &v->cause), "since_ms",
-			 (json_int_t)(st->now_ms - v->since_ms), "local",
-			 volume_local(cd, v->name));
+	return json_pack(
+		"{s:s s:s s:s s:I s:o s:o s:s s:o s:I s:o s:o s:o s:I s:o}", "name", v->name,
+		"uuid", uuid, "lun", v->lun, "size", (json_int_t)v->size_bytes, "used",
+		space_of(cd, v->name, true), "free", space_of(cd, v->name, false), "state",
+		core_volume_state_name(v->state), "owner", text_or_null(node_name(st, v->owner)),
+		"term", (json_int_t)v->term, "attached", node_set(st, v->attached), "registered",
+		node_set(st, v->registered), "reason", cause_text(st, &v->cause), "since_ms",
+		(json_int_t)(st->now_ms - v->since_ms), "local", volume_local(cd, v->name));
 }
 
 static json_t *vm_disks(const struct core_state *st, const struct core_vm_config *config)
@@ -142,17 +174,18 @@ json_t *cd_view_vm(struct cd *cd, uint16_t index)
 				      node_name(st, vm->migration.source), "target",
 				      node_name(st, vm->migration.target));
 	cd_uuid_text(c->uuid, uuid);
-	return json_pack("{s:s s:s s:s s:b s:o s:o s:I s:I s:i s:s s:s s:s s:o s:o s:o s:b s:o s:I s:i s:o}",
+	return json_pack("{s:s s:s s:s s:b s:b s:o s:o s:I s:I s:i s:s s:s s:s s:o s:o s:o s:b s:o "
+			 "s:I s:i s:o}",
 			 "name", c->name, "uuid", uuid, "state", core_vm_state_name(vm->state),
-			 "run", vm->run, "node", text_or_null(node_name(st, vm->node)), "home",
+			 "run", vm->run, "paused", vm->cause.reason == CORE_WHY_VM_NO_SPACE, "node",
+			 text_or_null(node_name(st, vm->node)), "home",
 			 text_or_null(node_name(st, vm->home)), "generation",
-			 (json_int_t)vm->generation, "memory_mib", (json_int_t)c->memory_mib, "cpus",
-			 c->cpus, "kernel", c->kernel, "initrd", c->initrd, "append", c->append,
-			 "disks", vm_disks(st, c), "nets", cd_config_nets(c), "reason",
-			 cause_text(st, &vm->cause), "saved",
-			 vm->saved, "migration", migration, "since_ms",
-			 (json_int_t)(st->now_ms - vm->since_ms), "failures", (int)vm->failures,
-			 "policy", cd_policy_json(st, &vm->policy));
+			 (json_int_t)vm->generation, "memory_mib", (json_int_t)c->memory_mib,
+			 "cpus", c->cpus, "kernel", c->kernel, "initrd", c->initrd, "append",
+			 c->append, "disks", vm_disks(st, c), "nets", cd_config_nets(c), "reason",
+			 cause_text(st, &vm->cause), "saved", vm->saved, "migration", migration,
+			 "since_ms", (json_int_t)(st->now_ms - vm->since_ms), "failures",
+			 (int)vm->failures, "policy", cd_policy_json(st, &vm->policy));
 }
 
 /* Node losses that can be absorbed, and what keeps it from being more. */

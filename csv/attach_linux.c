@@ -148,6 +148,7 @@ int csvd_attach(struct csvd *d, const struct csv_attach *a, char *error)
 	v->next = d->vols;
 	d->vols = v;
 	pthread_mutex_unlock(&d->lock);
+	csv_space_start(v);
 	cl_notice("volume %s: attached, %s", v->name, v->device);
 	return 0;
 fail:

@@ -293,6 +293,7 @@ static json_t *vol_status(struct csv_vol *v)
 		      (json_int_t)s.term, "role", role ? "owner" : "client", "opens", (int)opens,
 		      "layouts", (int)layouts, "mounted", v->mounted, "path", v->path, "device",
 		      v->device, "disks", csv_disks_status(v));
+	json_object_set_new(j, "space", csv_space_status(v));
 	if (role)
 		json_object_set_new(j, "serving", role);
 	return j;

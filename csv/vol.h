@@ -82,6 +82,12 @@ struct csv_node {
 	size_t n_extents;
 };
 
+/* What a volume's file system had free when its owner was last asked. */
+struct csv_space {
+	uint64_t bytes, free_bytes;
+	uint64_t since_ms; /* 0: never */
+};
+
 struct csv_vol {
 	struct csv_vol *next;
 	struct csvd *d;
@@ -114,6 +120,7 @@ struct csv_vol {
 	bool stopping;
 	bool downed;   /* csvd_down() has begun, whoever noticed first that the node is fenced */
 	bool data_cut_again; /* the data device could not be put down; csvd_tick() tries again */
+	struct csv_space space;
 	pthread_t link_thread;
 
 	struct fuse_session *fuse;
@@ -154,6 +161,12 @@ int csv_call_timeout(struct csv_vol *v, enum csv_rpc_op op, const struct csv_rpc
 		     struct csv_rpc_msg *ret_reply, int timeout_ms);
 /* Asked of while a call waits: true ends it with -EINTR. One a thread. */
 void csv_call_interrupt_set(bool (*fn)(void *arg), void *arg);
+
+/* ---- space_linux.c: what is free, for people ---- */
+
+void csv_space_start(struct csv_vol *v);
+/* {total, free, age_ms} or null: not known yet. */
+json_t *csv_space_status(struct csv_vol *v);
 
 /* ---- node_linux.c: files of the FUSE front ---- */
 

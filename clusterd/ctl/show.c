@@ -6,7 +6,7 @@
 
 #include "clusterd/ctl/ctl.h"
 
-#define COLUMNS_MAX 8
+#define COLUMNS_MAX 9
 #define CELL_MAX    96
 
 static void clean(char *text)
@@ -75,9 +75,24 @@ void ctl_show_nodes(const json_t *nodes)
 	table_print(heads, CL_ARRAY_LEN(heads), cells, rows);
 }
 
+/* "93%" and "280M", as this node knows them. */
+static void space_cells(const json_t *v, char *used, char *room)
+{
+	json_int_t used_bytes = number(v, "used"), room_bytes = number(v, "free");
+
+	used[0] = room[0] = '\0';
+	if (!json_is_integer(json_object_get(v, "free")) || used_bytes + room_bytes <= 0)
+		return;
+	snprintf(used, CELL_MAX, "%lld%%",
+		 (long long)((used_bytes * 100 + used_bytes + room_bytes - 1) /
+			     (used_bytes + room_bytes)));
+	ctl_size_text((uint64_t)room_bytes, room, CELL_MAX);
+}
+
 void ctl_show_volumes(const json_t *volumes)
 {
-	static const char *const heads[] = { "VOLUME", "STATE", "OWNER", "SIZE", "HERE", "LUN", "WHY" };
+	static const char *const heads[] = { "VOLUME", "STATE", "OWNER", "SIZE", "USED",
+					     "FREE",   "HERE",	"LUN",	 "WHY" };
 	const json_t *v;
 	size_t i, rows = 0;
 
@@ -88,9 +103,10 @@ void ctl_show_volumes(const json_t *volumes)
 		line(cells[rows][1], CELL_MAX, ctl_text(v, "state"));
 		line(cells[rows][2], CELL_MAX, ctl_text(v, "owner"));
 		ctl_size_text((uint64_t)number(v, "size"), cells[rows][3], CELL_MAX);
-		line(cells[rows][4], CELL_MAX, ctl_text(json_object_get(v, "local"), "state"));
-		line(cells[rows][5], CELL_MAX, ctl_text(v, "lun"));
-		line(cells[rows++][6], CELL_MAX, ctl_text(v, "reason"));
+		space_cells(v, cells[rows][4], cells[rows][5]);
+		line(cells[rows][6], CELL_MAX, ctl_text(json_object_get(v, "local"), "state"));
+		line(cells[rows][7], CELL_MAX, ctl_text(v, "lun"));
+		line(cells[rows++][8], CELL_MAX, ctl_text(v, "reason"));
 	}
 	table_print(heads, CL_ARRAY_LEN(heads), cells, rows);
 }
@@ -106,7 +122,9 @@ void ctl_show_vms(const json_t *vms)
 		if (rows == ROWS_MAX)
 			break;
 		line(cells[rows][0], CELL_MAX, ctl_text(vm, "name"));
-		line(cells[rows][1], CELL_MAX, ctl_text(vm, "state"));
+		snprintf(text, sizeof(text), "%.60s%s", ctl_text(vm, "state"),
+			 json_is_true(json_object_get(vm, "paused")) ? ", paused" : "");
+		line(cells[rows][1], CELL_MAX, text);
 		line(cells[rows][2], CELL_MAX, ctl_text(vm, "node"));
 		snprintf(text, sizeof(text), "%lld MiB", (long long)number(vm, "memory_mib"));
 		line(cells[rows][3], CELL_MAX, text);
