@@ -28,7 +28,8 @@ struct cd_vm_monitor {
 	char vm[CL_NAME_MAX];
 	uint64_t generation;
 	bool expected;
-	char frozen[96]; /* by its lease: in words; "": it is not */
+	char frozen[96];   /* by its lease: in words; "": it is not */
+	char stalled[128]; /* for want of space, as it was told */
 };
 
 struct monitor_notice {
@@ -36,9 +37,29 @@ struct monitor_notice {
 	bool ended;
 	enum core_exit exit; /* 0: it said that it was told to */
 	bool lease, frozen;
+	bool trouble, over; /* text says what */
+	bool space;	    /* ... of space, not an I/O error */
 	char state[32], text[192];
 	char words[CORE_CAUSE_MAX]; /* an end's cause, of the vmm's own log; may be "" */
 };
+
+/* Here at once, and in the log for everybody; once for each beginning and end. */
+static void trouble_run(struct cd_vm_monitor *m, const struct monitor_notice *notice)
+{
+	enum core_trouble what = !notice->space ? CORE_TROUBLE_IO_ERROR
+				 : notice->over ? CORE_TROUBLE_OVER
+						: CORE_TROUBLE_NO_SPACE;
+
+	if (notice->space && notice->over == !m->stalled[0])
+		return;
+	if (notice->space)
+		snprintf(m->stalled, sizeof(m->stalled), "%.127s",
+			 notice->over ? "" : notice->text);
+	cl_warning("VM %s: %s%s", m->vm, what == CORE_TROUBLE_NO_SPACE ? "paused: " : "",
+		   notice->text);
+	replica_vm_trouble(m->cd->replica, cd_now_ms(), m->vm, m->generation, what, notice->text);
+	cd_drive_settle(m->cd);
+}
 
 static void notice_run(void *arg)
 {
@@ -53,6 +74,11 @@ static void notice_run(void *arg)
 		if (was != notice->frozen)
 			cd_drive_note(cd, "local", m->vm, was ? "frozen" : "thawed",
 				      was ? "thawed" : "frozen", notice->text);
+		free(notice);
+		return;
+	}
+	if (notice->trouble) {
+		trouble_run(m, notice);
 		free(notice);
 		return;
 	}
@@ -103,15 +129,33 @@ static void lease_post(struct cd_vm_monitor *m, bool frozen, const char *text)
 	cd_post_call(m->cd->post, notice_run, notice);
 }
 
+static void trouble_post(struct cd_vm_monitor *m, bool space, bool over, const char *text)
+{
+	struct monitor_notice *notice = calloc(1, sizeof(*notice));
+
+	if (!notice)
+		abort();
+	notice->monitor = m;
+	notice->trouble = true;
+	notice->space = space;
+	notice->over = over;
+	snprintf(notice->text, sizeof(notice->text), "%s", text);
+	cd_post_call(m->cd->post, notice_run, notice);
+}
+
 /* What a clusterd before us was told, and we were not. */
 static void status_take(struct cd_vm_monitor *m, struct cl_ctl_client *client)
 {
 	json_t *status = NULL;
 	char *error = NULL;
 
-	if (cl_ctl_client_call(client, "status", NULL, EVENT_MS, &status, &error) == 0 &&
-	    json_is_true(json_object_get(status, "frozen")))
-		lease_post(m, true, "frozen: the node's lease is over");
+	if (cl_ctl_client_call(client, "status", NULL, EVENT_MS, &status, &error) == 0) {
+		const char *stalled = json_string_value(json_object_get(status, "stalled"));
+
+		if (json_is_true(json_object_get(status, "frozen")))
+			lease_post(m, true, "frozen: the node's lease is over");
+		trouble_post(m, true, !stalled, stalled ? stalled : "");
+	}
 	json_decref(status);
 	free(error);
 }
@@ -128,6 +172,11 @@ static void event_take(struct cd_vm_monitor *m, json_t *event, struct monitor_no
 			 reason ? reason : "no reason given");
 	} else if (name && strcmp(name, "lease") == 0) {
 		lease_post(m, json_is_true(json_object_get(event, "frozen")), reason ? reason : "");
+	} else if (name && strcmp(name, "space") == 0) {
+		trouble_post(m, true, !json_is_true(json_object_get(event, "paused")),
+			     reason ? reason : "");
+	} else if (name && strcmp(name, "disk-error") == 0) {
+		trouble_post(m, false, false, reason ? reason : "");
 	} else if (name && strcmp(name, "state") == 0) {
 		struct monitor_notice *notice = calloc(1, sizeof(*notice));
 
@@ -250,4 +299,11 @@ const char *cd_monitor_frozen(struct cd *cd, const char *vm)
 	struct cd_vm_monitor *m = monitor_find(cd, vm);
 
 	return m && m->frozen[0] ? m->frozen : NULL;
+}
+
+const char *cd_monitor_stalled(struct cd *cd, const char *vm)
+{
+	struct cd_vm_monitor *m = monitor_find(cd, vm);
+
+	return m && m->stalled[0] ? m->stalled : NULL;
 }

@@ -16,5 +16,7 @@ void cd_monitor_add(struct cd *cd, const char *vm, uint64_t generation);
 void cd_monitor_expect_exit(struct cd *cd, const char *vm);
 /* Why that VM is frozen here, or NULL; borrowed until the loop goes on. */
 const char *cd_monitor_frozen(struct cd *cd, const char *vm);
+/* Why that VM stands still here for want of space, or NULL; borrowed likewise. */
+const char *cd_monitor_stalled(struct cd *cd, const char *vm);
 
 #endif

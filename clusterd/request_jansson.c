@@ -278,6 +278,14 @@ static void do_status(struct cd *cd, struct cd_ipc_call *call, const json_t *req
 	cd_ipc_reply(call, cd_view_status(cd));
 }
 
+/* What only this node knows of a VM, or NULL. */
+static const char *here_text(struct cd *cd, const char *vm)
+{
+	const char *frozen = cd_monitor_frozen(cd, vm);
+
+	return frozen ? frozen : cd_monitor_stalled(cd, vm);
+}
+
 static void do_why(struct cd *cd, struct cd_ipc_call *call, const json_t *request)
 {
 	const char *object = cd_field_text(request, "object"), *name = cd_request_name(call, request, "name");
@@ -301,8 +309,7 @@ static void do_why(struct cd *cd, struct cd_ipc_call *call, const json_t *reques
 	else
 		cd_ipc_reply(call, json_pack("{s:b s:s s:s s:s* s:s}", "ok", 1, "object", object,
 					     "name", name, "here",
-					     kind == CORE_OBJECT_VM ? cd_monitor_frozen(cd, name) :
-								      NULL,
+					     kind == CORE_OBJECT_VM ? here_text(cd, name) : NULL,
 					     "text", text));
 	free(text);
 }

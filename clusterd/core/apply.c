@@ -88,6 +88,11 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 		core_vm_exit(st, cmd);
 		st->told = NULL;
 		break;
+	case CORE_CMD_VM_TROUBLE:
+		st->told = cmd->text;
+		core_vm_trouble(st, cmd);
+		st->told = NULL;
+		break;
 	case CORE_CMD_KEY_LOST:
 		core_node_key_lost(st, cmd);
 		break;

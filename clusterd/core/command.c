@@ -232,6 +232,16 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		if (c->r ? cl_reader_left(c->r) > 0 : cmd->text[0] != '\0')
 			CODE_STR(c, cmd->text);
 		break;
+	case CORE_CMD_VM_TROUBLE:
+		code_node(c, &cmd->node, false);
+		code_u32(c, &cmd->incarnation);
+		CODE_STR(c, cmd->name);
+		code_u64(c, &cmd->generation);
+		code_u8(c, &cmd->trouble);
+		if (c->r && cmd->trouble > CORE_TROUBLE_IO_ERROR)
+			c->r->bad = true;
+		CODE_STR(c, cmd->text);
+		break;
 	case CORE_CMD_KEY_LOST:
 	case CORE_CMD_CSVD_LOST:
 		code_node(c, &cmd->node, false);

@@ -502,7 +502,8 @@ enum core_command_kind {
 	CORE_CMD_VM_EXIT,	 /* node, vm name, generation, exit */
 	CORE_CMD_KEY_LOST,	 /* node, incarnation, volume name: own key or reservation is gone */
 	CORE_CMD_CSVD_LOST,	 /* node, incarnation: csvd died; everything must be attached again */
-	CORE_CMD_INTERNAL_LAST = CORE_CMD_CSVD_LOST,
+	CORE_CMD_VM_TROUBLE,	 /* node, vm name, generation, trouble, text; from CORE_LEVEL_CAUSES on */
+	CORE_CMD_INTERNAL_LAST = CORE_CMD_VM_TROUBLE,
 };
 
 struct core_set {
@@ -514,6 +515,13 @@ enum core_method {
 	CORE_METHOD_AUTO = 0,
 	CORE_METHOD_LIVE,
 	CORE_METHOD_QUICK,
+};
+
+/* What becomes of a VM that runs, and goes on running. */
+enum core_trouble {
+	CORE_TROUBLE_OVER = 0, /* it goes on: there is room again */
+	CORE_TROUBLE_NO_SPACE, /* it stands still: a disk's file system is full */
+	CORE_TROUBLE_IO_ERROR, /* its guest was given an I/O error; the first of a series */
 };
 
 enum core_exit {
@@ -536,6 +544,7 @@ struct core_command {
 	bool force, drain, failback;
 	uint8_t method;
 	uint8_t exit;
+	uint8_t trouble; /* enum core_trouble */
 	uint8_t level; /* HELLO */
 	core_nodes members, alive;
 	uint16_t cpus;

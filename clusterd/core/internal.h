@@ -103,6 +103,7 @@ void core_vm_why(struct core_vm *vm, enum core_reason why, uint8_t node, uint64_
 void core_vm_result(struct core_state *st, const struct core_effect *fx,
 		    const struct core_result *result);
 void core_vm_exit(struct core_state *st, const struct core_command *cmd);
+void core_vm_trouble(struct core_state *st, const struct core_command *cmd);
 void core_vm_reported(struct core_state *st, uint8_t node, const struct core_command *hello);
 void core_vm_node_lost(struct core_state *st, uint16_t index, uint8_t node);
 void core_vm_node_over(struct core_state *st, uint16_t index, const struct core_node *n);

@@ -2,7 +2,7 @@
 /*
  * Why things changed: CORE_WHY(name, text).  In the text %n is the node concerned, %1 and %2 are the record's
  * numbers, %s the name of setting number 1.  %e and %f are numbers 1 and 2 as an errno, %x number 1 as the end of a vmm: the cause's
- * own text stands in their place where there is one (from level CORE_LEVEL_CAUSES on); %t is that text or nothing.  Included several times with different definitions of CORE_WHY.  Append only: the
+ * own text stands in their place where there is one (from level CORE_LEVEL_CAUSES on); %t is that text or nothing, %w that text alone.  Included several times with different definitions of CORE_WHY.  Append only: the
  * numbers are in snapshots.
  */
 #ifndef CORE_WHY
@@ -118,3 +118,6 @@ CORE_WHY(FAILBACK_GIVEN_UP, "going home to node %n failed too often; it stays wh
 CORE_WHY(FAILBACK_NO_ROOM, "its home, node %n, cannot take it; it stays where it is")
 CORE_WHY(VM_CHANGED, "an operator changed its machine")
 CORE_WHY(BATCH_APPLIED, "an operator imported a configuration: %1 commands at once")
+CORE_WHY(VM_NO_SPACE, "paused on node %n: %w; it goes on when there is room")
+CORE_WHY(VM_ROOM, "it goes on on node %n: there is room again")
+CORE_WHY(VM_IO_ERROR, "its guest on node %n was given an I/O error: %w")

@@ -583,6 +583,26 @@ void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint6
 		drive_notes(r);
 }
 
+void replica_vm_trouble(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
+			enum core_trouble trouble, const char *text)
+{
+	struct core_command *cmd = replica_fresh(r);
+
+	r->now_ms = now_ms;
+	if (r->st.level < CORE_LEVEL_CAUSES)
+		return;
+	cmd->kind = CORE_CMD_VM_TROUBLE;
+	cmd->node = r->self;
+	cmd->incarnation = r->st.nodes[r->self].incarnation;
+	cmd->generation = generation;
+	cmd->trouble = (uint8_t)trouble;
+	core_str_copy(cmd->name, sizeof(cmd->name), name);
+	core_str_copy(cmd->text, CORE_CAUSE_MAX, text);
+	note_add(r, cmd);
+	if (log_is_open(&r->log))
+		drive_notes(r);
+}
+
 void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume)
 {
 	struct core_command *cmd = replica_fresh(r);

@@ -183,6 +183,10 @@ void replica_hello(struct replica *r, uint64_t now_ms, const struct core_seen *s
 /* A vmm of this node ended by itself. */
 void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
 		     enum core_exit exit, const char *text);
+/* A VM of this node has trouble, or had.  For people: it may be lost, and is not told before
+ * CORE_LEVEL_CAUSES. */
+void replica_vm_trouble(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
+			enum core_trouble trouble, const char *text);
 /* Own key or the reservation is gone from the volume's LUN. */
 void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume);
 /* A look at the volume's LUN that began at looked_ms found the own key and the reservation. */

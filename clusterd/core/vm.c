@@ -415,6 +415,25 @@ void core_vm_result(struct core_state *st, const struct core_effect *fx,
 
 /* ---- what nodes tell ------------------------------------------------------------------------ */
 
+/* Nothing is done about it: it is said.  Its state is what it was, and nobody takes it for dead. */
+void core_vm_trouble(struct core_state *st, const struct core_command *cmd)
+{
+	static const uint8_t whys[] = { [CORE_TROUBLE_OVER] = CORE_WHY_VM_ROOM,
+					[CORE_TROUBLE_NO_SPACE] = CORE_WHY_VM_NO_SPACE,
+					[CORE_TROUBLE_IO_ERROR] = CORE_WHY_VM_IO_ERROR };
+	struct core_vm *vm = (struct core_vm *)core_vm_find(st, cmd->name, NULL);
+
+	if (!vm || vm->node != cmd->node || vm->generation != cmd->generation ||
+	    st->nodes[cmd->node].incarnation != cmd->incarnation ||
+	    !(vm->copies & CORE_NODE_BIT(cmd->node)) ||
+	    (cmd->trouble != CORE_TROUBLE_IO_ERROR && vm->cause.reason == whys[cmd->trouble]))
+		return;
+	core_trace_add(st, CORE_OBJECT_VM, vm->config.name, vm->state, vm->state,
+		       (enum core_reason)whys[cmd->trouble], cmd->node, 0, 0);
+	core_vm_why(vm, (enum core_reason)whys[cmd->trouble], cmd->node, 0);
+	core_cause_tell(st, &vm->cause);
+}
+
 void core_vm_exit(struct core_state *st, const struct core_command *cmd)
 {
 	uint16_t index;

@@ -97,6 +97,8 @@ static void add_cause(struct core_text *t, const struct core_state *st,
 			add_words(t, st, cause, core_exit_text(cause->n1), "reason ", cause->n1);
 		else if (*s == 't')
 			add_more(t, st, cause);
+		else if (*s == 'w')
+			core_text_add(t, cause->text);
 		else if (*s == 's')
 			core_text_add(t, cause->n1 < core_setting_count() ?
 						 core_settings[cause->n1].name : "a setting");
@@ -121,7 +123,7 @@ void core_cause_tell(const struct core_state *st, struct core_cause *cause)
 	if (!st->told || !st->told[0] || st->level < CORE_LEVEL_CAUSES)
 		return;
 	for (; *s; s++)
-		if (*s == '%' && s[1] && strchr("efxt", s[1]))
+		if (*s == '%' && s[1] && strchr("efxtw", s[1]))
 			break;
 	if (*s)
 		core_str_copy(cause->text, sizeof(cause->text), st->told);

@@ -153,6 +153,44 @@ static void test_start(void)
 	snapshot_same();
 }
 
+static void trouble(enum core_trouble what, uint64_t generation, const char *text)
+{
+	struct core_command *cmd = flow_cmd(CORE_CMD_VM_TROUBLE, "web");
+
+	cmd->node = web()->node;
+	cmd->incarnation = st.nodes[cmd->node].incarnation;
+	cmd->generation = generation;
+	cmd->trouble = (uint8_t)what;
+	strcpy(cmd->text, text);
+	flow_apply(cmd);
+}
+
+/* A full file system: it is said where people look, and the VM is what it was. */
+static void test_trouble(void)
+{
+	uint64_t traced;
+
+	flow_cluster();
+	traced = st.trace_total;
+	trouble(CORE_TROUBLE_NO_SPACE, web()->generation + 1, "of another life");
+	trouble(CORE_TROUBLE_OVER, web()->generation - 1, "");
+	CU_ASSERT_EQUAL(st.trace_total, traced);
+	trouble(CORE_TROUBLE_NO_SPACE, web()->generation, "no space on the file system of disk /a");
+	says("no space on the file system of disk /a; it goes on when there is room");
+	CU_ASSERT_EQUAL(web()->state, CORE_VM_RUNNING);
+	CU_ASSERT_EQUAL(web()->failures, 0);
+	snapshot_same();
+	traced = st.trace_total;
+	trouble(CORE_TROUBLE_NO_SPACE, web()->generation, "again"); /* after clusterd's restart */
+	CU_ASSERT_EQUAL(st.trace_total, traced);
+	trouble(CORE_TROUBLE_OVER, web()->generation, "");
+	says("there is room again");
+	trouble(CORE_TROUBLE_IO_ERROR, web()->generation,
+		"disk /a: write at sector 8: Input/output error");
+	says("was given an I/O error: disk /a: write at sector 8");
+	CU_ASSERT_EQUAL(web()->state, CORE_VM_RUNNING);
+}
+
 /* Before the level nothing of it is in the state, and the words are those of the number. */
 static void test_level(void)
 {
@@ -195,4 +233,5 @@ static void test_words(void)
 }
 
 UNIT_MAIN("core causes", { "quick migration", test_quick }, { "live migration", test_live },
-	  { "start", test_start }, { "before the level", test_level }, { "words", test_words })
+	  { "start", test_start }, { "trouble", test_trouble }, { "before the level", test_level },
+	  { "words", test_words })
