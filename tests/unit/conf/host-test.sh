@@ -12,13 +12,15 @@ cp "$src/conf/multipath/holdfast.conf" "$dir/etc/multipath/conf.d"
 # what lvmconfig would say: the last line of the file that counts, else a setting of the test's
 cat > "$dir/bin/lvmconfig" << 'END'
 #!/bin/sh
-case "$*" in
-*devices/use_devicesfile) cat "$DIR/use" 2> /dev/null || echo 0 ;;
-*devices/devicesfile) echo '"system.devices"' ;;
-*global_filter)
-	v=$(sed -n 's|^devices/global_filter = ||p' "$DIR/etc/lvm/lvmlocal.conf" 2> /dev/null | tail -n 1 |
-		sed 's/^\[ /[/; s/ \]$/]/')
-	if [ -n "$v" ]; then echo "$v"; else cat "$DIR/filter" 2> /dev/null; fi ;;
+[ "$1 $2" = "--type full" ] && [ $# = 3 ] || exit 3
+case "$3" in
+devices/use_devicesfile) echo "use_devicesfile=$(cat "$DIR/use" 2> /dev/null || echo 0)" ;;
+devices/devicesfile) echo 'devicesfile="system.devices"' ;;
+devices/global_filter)
+	v=$(sed -n 's|^devices/global_filter = ||p' "$DIR/etc/lvm/lvmlocal.conf" 2> /dev/null | tail -n 1)
+	[ -n "$v" ] || v=$(cat "$DIR/filter" 2> /dev/null) || exit 5
+	# a list of one is printed without its brackets
+	echo "global_filter=$(echo "$v" | sed 's/^\[ /[/; s/ \]$/]/; s/, /,/g; s/^\[\("[^"]*"\)\]$/\1/')" ;;
 esac
 END
 for p in mdadm multipath udevadm; do printf '#!/bin/sh\n' > "$dir/bin/$p"; done
