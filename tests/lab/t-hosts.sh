@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lab: own seconds=900
+# lab: own seconds=1800
 # A host like anybody's: udevd, LVM and mdadm run on it. A guest keeps a volume group on its whole first disk and a
 # RAID member on its second. Without our rules the host takes both for its own; with them it sees neither.
 . "$(dirname "$0")/lib.sh"
@@ -94,6 +94,7 @@ for d in "${devices[@]}"; do
 		grep -q "^DM_UDEV_DISABLE_${flag}_RULES_FLAG=1" "$W/known" || fail "$d: $flag rules are on"
 	done
 	grep -q '^SYSTEMD_READY=0' "$W/known" || fail "$d: systemd takes it as ready"
+	grep -q '^DEVLINKS=.*/dev/mapper/hf-vol1-' "$W/known" || fail "$d has not the name that filters go by: $(grep DEVLINKS "$W/known")"
 	say "ok: udev leaves $d alone"
 done
 sees_vg && fail "pvs sees the guest's volume group: $(on n1 pvs 2>&1)"
