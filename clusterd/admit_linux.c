@@ -5,8 +5,8 @@
  *   accept -> (worker) TLS, request -> token and names checked -> NODE_ADD in the
  *   log -> (worker) certificate signed, answer sent
  *
- * A token is good at the node that gave it, once, for 15 minutes; tokens.json
- * has the SHA-256 of its secret.  The first node that is let try has it from then on, so that two cannot
+ * A token is good at the node that gave it, once, for 15 minutes of that node's being up, by the clock that nobody sets
+ * and by the wall clock; tokens.json has the SHA-256 of its secret.  The first node that is let try has it from then on, so that two cannot
  * share it; a refusal for another reason gives it back.  A node whose answer was lost may ask again with it.
  */
 #include "clusterd/daemon.h"
@@ -23,6 +23,7 @@
 #include "clusterd/join_gnutls.h"
 #include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
+#include "clusterd/roles_linux.h"
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "common/cl_tls.h"
@@ -36,9 +37,25 @@ static void tokens_path(char out[CD_PATH_MAX])
 	cd_path(out, CD_PATH_MAX, CD_DIR_STATE, "tokens.json");
 }
 
+/* Which boot of this machine CLOCK_BOOTTIME counts from. */
+static void boot_text(char out[CD_UUID_TEXT])
+{
+	CL_CLEANUP_FREE char *text = NULL;
+
+	out[0] = '\0';
+	if (cd_file_read("/proc/sys/kernel/random/boot_id", 64, &text, NULL) == 0)
+		snprintf(out, CD_UUID_TEXT, "%.36s", text);
+}
+
+static bool token_over(const struct cd_token_record *t)
+{
+	return cd_token_expired(t->expires_ms, t->expires_boot_ms, cd_wall_ms(), cd_now_ms());
+}
+
+/* Tokens of an earlier boot are over: nobody knows how long ago they were given. */
 void cd_cluster_tokens_load(struct cd *cd)
 {
-	char path[CD_PATH_MAX], *text;
+	char path[CD_PATH_MAX], boot[CD_UUID_TEXT], *text;
 	json_t *list, *entry;
 	size_t i, n = 0;
 
@@ -47,13 +64,17 @@ void cd_cluster_tokens_load(struct cd *cd)
 		return;
 	list = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	free(text);
+	boot_text(boot);
 	json_array_foreach(list, i, entry) {
 		struct cd_token_record *t = &cd->tokens[n];
 
-		if (n == CD_TOKENS_MAX || cd_hex_decode(cd_field_text(entry, "sha256"), t->hash, 32) < 0)
+		if (n == CD_TOKENS_MAX || !boot[0] || strcmp(cd_field_text(entry, "boot"), boot) != 0 ||
+		    cd_hex_decode(cd_field_text(entry, "sha256"), t->hash, 32) < 0)
 			continue;
 		t->there = true;
 		t->expires_ms = json_integer_value(json_object_get(entry, "expires_ms"));
+		t->expires_boot_ms =
+			(uint64_t)json_integer_value(json_object_get(entry, "expires_boot_ms"));
 		snprintf(t->node, sizeof(t->node), "%s", cd_field_text(entry, "node"));
 		snprintf(t->used_by, sizeof(t->used_by), "%s", cd_field_text(entry, "used_by"));
 		n++;
@@ -65,17 +86,20 @@ void cd_cluster_tokens_load(struct cd *cd)
 static int tokens_save(const struct cd *cd)
 {
 	json_t *list = json_array();
-	char path[CD_PATH_MAX], hex[65], *text;
+	char path[CD_PATH_MAX], boot[CD_UUID_TEXT], hex[65], *text;
 	int rc;
 
+	boot_text(boot);
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++) {
 		if (!cd->tokens[i].there)
 			continue;
 		cd_hex_encode(cd->tokens[i].hash, 32, hex);
-		json_array_append_new(list, json_pack("{s:s s:I s:s s:s}", "sha256", hex, "expires_ms",
-						      (json_int_t)cd->tokens[i].expires_ms, "node",
-						      cd->tokens[i].node, "used_by",
-						      cd->tokens[i].used_by));
+		json_array_append_new(
+			list, json_pack("{s:s s:I s:I s:s s:s s:s}", "sha256", hex, "expires_ms",
+					(json_int_t)cd->tokens[i].expires_ms, "expires_boot_ms",
+					(json_int_t)cd->tokens[i].expires_boot_ms, "boot", boot,
+					"node", cd->tokens[i].node, "used_by",
+					cd->tokens[i].used_by));
 	}
 	text = json_dumps(list, JSON_INDENT(1));
 	json_decref(list);
@@ -90,7 +114,7 @@ static int tokens_save(const struct cd *cd)
 static struct cd_token_record *token_slot(struct cd *cd)
 {
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
-		if (cd->tokens[i].there && cd->tokens[i].expires_ms < cd_wall_ms())
+		if (cd->tokens[i].there && token_over(&cd->tokens[i]))
 			cd->tokens[i].there = false;
 	for (unsigned i = 0; i < CD_TOKENS_MAX; i++)
 		if (!cd->tokens[i].there)
@@ -150,6 +174,7 @@ void cd_cluster_token(struct cd *cd, struct cd_ipc_call *call, const json_t *req
 		record->there = true;
 		cd_pki_sha256(token.secret, sizeof(token.secret), record->hash);
 		record->expires_ms = cd_wall_ms() + CD_TOKEN_LIFE_MS;
+		record->expires_boot_ms = cd_now_ms() + CD_TOKEN_LIFE_MS;
 		snprintf(record->node, sizeof(record->node), "%s", node);
 		record->used_by[0] = '\0';
 		rc = tokens_save(cd);
@@ -174,7 +199,6 @@ struct admit {
 	json_t *json;
 	char name[CL_NAME_MAX], address[CD_ADDRESS_MAX];
 	uint8_t secret[CD_TOKEN_SECRET_BYTES];
-	char *csr;
 	uint32_t id;
 	json_t *nodes;
 	int rc;
@@ -187,7 +211,6 @@ static void admit_free(struct admit *admit)
 	json_decref(admit->json);
 	json_decref(admit->nodes);
 	free(admit->request);
-	free(admit->csr);
 	free(admit);
 }
 
@@ -207,10 +230,10 @@ static void answer_submit(struct admit *admit)
 /* What a new member needs; NULL and error when it cannot be had. */
 static char *member_answer(struct admit *admit)
 {
-	CL_CLEANUP_FREE char *ca = NULL, *ca_key = NULL, *authkey = NULL, *cert = NULL;
+	CL_CLEANUP_FREE char *ca = NULL, *ca_key = NULL, *authkey = NULL;
 	char path[CD_PATH_MAX], hex[2 * CD_AUTHKEY_BYTES + 1], uuid[CD_UUID_TEXT];
+	json_t *json, *certs = NULL;
 	size_t len = 0;
-	json_t *json;
 	char *text;
 	int rc;
 
@@ -227,18 +250,19 @@ static char *member_answer(struct admit *admit)
 			rc = -EBADMSG;
 	}
 	if (rc == 0)
-		rc = cd_pki_csr_sign(ca_key, ca, admit->csr, admit->name, &cert);
+		rc = cd_roles_sign(json_object_get(admit->json, "csrs"), ca_key, ca, admit->name,
+				   &certs);
 	if (rc < 0) {
-		snprintf(admit->error, sizeof(admit->error), "the certificate cannot be made (%s: %s)",
+		snprintf(admit->error, sizeof(admit->error), "the certificates cannot be made (%s: %s)",
 			 path, strerror(-rc));
 		return NULL;
 	}
 	cd_hex_encode(authkey, len, hex);
 	cd_uuid_text(admit->cd->self.uuid, uuid);
-	json = json_pack("{s:b s:i s:s s:s s:i s:s s:s s:s s:s s:O}", "ok", 1, "node",
+	json = json_pack("{s:b s:i s:s s:s s:i s:s s:s s:o s:s s:O}", "ok", 1, "node",
 			 (int)admit->id, "cluster", admit->cd->self.cluster, "uuid", uuid,
 			 "token_ms", (int)admit->cd->self.token_ms, "ca", ca, "ca_key", ca_key,
-			 "cert", cert, "authkey", hex, "nodes", admit->nodes);
+			 "certs", certs, "authkey", hex, "nodes", admit->nodes);
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	explicit_bzero(ca_key, strlen(ca_key));
@@ -323,11 +347,12 @@ static void admit_added(struct cd *cd, void *arg, int err, const struct core_ans
 		admit_finish(admit);
 }
 
-static bool admit_parse(struct admit *admit)
+/* *ret_version is what it says, or 0. */
+static bool admit_parse(struct admit *admit, json_int_t *ret_version)
 {
 	admit->json = json_loads(admit->request, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(admit->json) ||
-	    json_integer_value(json_object_get(admit->json, "version")) != 1 ||
+	*ret_version = json_integer_value(json_object_get(admit->json, "version"));
+	if (!json_is_object(admit->json) || *ret_version != CD_JOIN_VERSION ||
 	    strcmp(cd_field_text(admit->json, "cluster"), admit->cd->self.cluster) != 0 ||
 	    cd_hex_decode(cd_field_text(admit->json, "secret"), admit->secret, sizeof(admit->secret)) < 0 ||
 	    !cl_name_valid(cd_field_text(admit->json, "name")) ||
@@ -335,8 +360,7 @@ static bool admit_parse(struct admit *admit)
 		return false;
 	snprintf(admit->name, sizeof(admit->name), "%s", cd_field_text(admit->json, "name"));
 	snprintf(admit->address, sizeof(admit->address), "%s", cd_field_text(admit->json, "address"));
-	admit->csr = strdup(cd_field_text(admit->json, "csr"));
-	return admit->csr != NULL;
+	return json_object_size(json_object_get(admit->json, "csrs")) == CD_ROLES;
 }
 
 static void accept_run(struct cd_job *job)
@@ -355,18 +379,24 @@ static void accept_done(struct cd_job *job)
 	const struct core_node *known;
 	struct cd_token_record *token;
 	struct core_command *cmd;
+	json_int_t version;
 
 	if (admit->rc < 0) {
 		cl_warning("a connection to the join port failed: %s", strerror(-admit->rc));
 		admit_free(admit);
 		return;
 	}
-	if (!admit_parse(admit)) {
-		admit_refuse(admit, -EBADMSG, "the request to join is not understood");
+	if (!admit_parse(admit, &version)) {
+		admit_refuse(admit, -EBADMSG,
+			     version == CD_JOIN_VERSION || version <= 0 ?
+				     "the request to join is not understood" :
+				     "the request to join is of version %lld, allowed is %d: install"
+				     " the same release on both nodes",
+			     (long long)version, CD_JOIN_VERSION);
 		return;
 	}
 	token = token_find(cd, admit->secret);
-	if (!token || token->expires_ms < cd_wall_ms()) {
+	if (!token || token_over(token)) {
 		admit_refuse(admit, -EACCES,
 			     "the token is %s: a token is good once, for 15 minutes, at the node that"
 			     " gave it",

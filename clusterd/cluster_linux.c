@@ -206,7 +206,7 @@ static int answer_nodes(const json_t *answer, struct cd_conf *conf)
 	return 0;
 }
 
-/* Everything in a member's answer, checked; the node's key is ours already. */
+/* Everything in a member's answer, checked; the node's keys are ours already. */
 static int answer_take(struct setup_job *job, const json_t *answer)
 {
 	struct cd_setup *setup = job->setup;
@@ -224,33 +224,31 @@ static int answer_take(struct setup_job *job, const json_t *answer)
 	snprintf(setup->conf.cluster, CL_NAME_MAX, "%s", job->token.cluster);
 	setup->conf.token_ms = setup->self.token_ms;
 	setup->ca_cert = strdup(cd_field_text(answer, "ca"));
-	setup->node_cert = strdup(cd_field_text(answer, "cert"));
 	if (cd_field_text(answer, "ca_key")[0])
 		setup->ca_key = strdup(cd_field_text(answer, "ca_key"));
 	if (answer_nodes(answer, &setup->conf) < 0)
 		return -EBADMSG;
-	return cd_pki_check(setup->ca_cert, setup->node_cert, setup->node_key, setup->self.name);
+	return cd_roles_take(setup->roles, json_object_get(answer, "certs"), setup->ca_cert,
+			     setup->self.name);
 }
 
 static int join_ask(struct setup_job *job)
 {
 	struct cd_setup *setup = job->setup;
-	CL_CLEANUP_FREE char *csr = NULL, *request = NULL, *answer = NULL, *error = NULL;
+	CL_CLEANUP_FREE char *request = NULL, *answer = NULL, *error = NULL;
 	char secret[2 * CD_TOKEN_SECRET_BYTES + 1];
-	json_t *json;
-	int rc = cd_pki_key_create(&setup->node_key);
+	json_t *json, *csrs;
+	int rc = cd_roles_ask(setup->roles, setup->self.name, &csrs);
 
-	if (rc == 0)
-		rc = cd_pki_csr_create(setup->node_key, setup->self.name, &csr);
 	if (rc < 0) {
-		snprintf(job->error, sizeof(job->error), "the node's key cannot be made: %s",
+		snprintf(job->error, sizeof(job->error), "the node's keys cannot be made: %s",
 			 strerror(-rc));
 		return rc;
 	}
 	cd_hex_encode(job->token.secret, CD_TOKEN_SECRET_BYTES, secret);
-	json = json_pack("{s:i s:s s:s s:s s:s s:s}", "version", 1, "cluster", job->token.cluster,
+	json = json_pack("{s:i s:s s:s s:s s:s s:o}", "version", CD_JOIN_VERSION, "cluster", job->token.cluster,
 			 "secret", secret, "name", setup->self.name, "address",
-			 setup->self.address, "csr", csr);
+			 setup->self.address, "csrs", csrs);
 	request = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	rc = cd_join_ask(job->address, &job->token, request, &answer, &error);

@@ -141,7 +141,7 @@ static int creds_load(struct cl_tls_creds **ret_creds, char *error, size_t cap_b
 	int rc;
 
 	cd_path(dir, sizeof(dir), CD_DIR_STATE, "tls");
-	rc = cl_tls_creds_load(dir, ret_creds, &text);
+	rc = cl_tls_creds_load(dir, CL_TLS_ROLE_CONSOLE, ret_creds, &text);
 	if (rc < 0)
 		snprintf(error, cap_bytes, "%s", text ? text : strerror(-rc));
 	return rc;
@@ -208,8 +208,8 @@ static int serve_begin(struct relay *relay, int *ret_serial)
 	if (rc == 0)
 		rc = cl_tls_accept(relay->creds, relay->fd, CD_CONSOLE_TIMEOUT_MS, &relay->tls);
 	if (rc < 0) {
-		cl_warning("a connection to the console port failed: %s",
-			   error[0] ? error : strerror(-rc));
+		cl_warning("a connection to the console port was refused: %s",
+			   error[0] ? error : cl_tls_refusal());
 		return rc;
 	}
 	relay->fd = -1; /* the session's now */

@@ -39,6 +39,7 @@ struct cd_token_record {
 	bool there;
 	uint8_t hash[32];
 	int64_t expires_ms; /* wall clock */
+	uint64_t expires_boot_ms; /* CLOCK_BOOTTIME of this boot */
 	char node[CL_NAME_MAX]; /* good for this one only, or "" */
 	char used_by[CL_NAME_MAX]; /* good for no other any more, or "" */
 };

@@ -131,9 +131,10 @@ static void configure(struct cd *cd, const struct replica_local *local)
 							       st->nodes[id].name, "address",
 							       st->nodes[id].address));
 	csvd_send(cd, local, "configure", "",
-		  json_pack("{s:i s:s s:s s:I s:o}", "node", (int)cd->self.id, "name",
+		  json_pack("{s:i s:s s:s s:I s:b s:o}", "node", (int)cd->self.id, "name",
 			    cd->self.name, "address", cd->self.address, "epoch",
-			    (json_int_t)cd->replica->log.epoch, "nodes", nodes));
+			    (json_int_t)cd->replica->log.epoch, "roleless",
+			    st->level < CORE_LEVEL_ROLES, "nodes", nodes));
 }
 
 static void volume_owner(struct cd *cd, const struct replica_local *local)

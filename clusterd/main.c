@@ -21,6 +21,7 @@
 #include "clusterd/corosync_files_exec.h"
 #include "clusterd/daemon.h"
 #include "clusterd/paths_linux.h"
+#include "clusterd/roles_linux.h"
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "config.h"
@@ -149,6 +150,18 @@ static void on_timer(void *arg)
 	corosync_keep(cd);
 }
 
+/* Before anything of ours asks for them.  Without, this node goes on with what it has, and says so. */
+static void roles_ensure(const struct cd *cd)
+{
+	char error[CD_PATH_MAX + 256];
+	int rc = cd_roles_ensure(cd->self.name, error, sizeof(error));
+
+	if (rc < 0)
+		cl_error("%s", error);
+	else if (rc > 0)
+		cl_notice("%d certificates for the roles of this node were made", rc);
+}
+
 static int member_start(struct cd *cd)
 {
 	CL_CLEANUP_FREE char *error = NULL;
@@ -164,6 +177,7 @@ static int member_start(struct cd *cd)
 	if (rc == 0) {
 		free(error);
 		error = NULL;
+		roles_ensure(cd);
 		rc = cd_drive_start(cd, NULL, &error);
 	}
 	if (rc < 0) {

@@ -18,15 +18,16 @@ int cd_pki_ca_create(const char *cluster, char **ret_key, char **ret_cert);
 int cd_pki_key_create(char **ret_key);
 int cd_pki_csr_create(const char *key, const char *node, char **ret_csr);
 /*
- * Signs csr if its self-signature holds, its key is EC P-256 and its common name
- * is node.  -EBADMSG otherwise; nothing else of the request is taken over.
+ * Signs csr for a role (CL_TLS_ROLE_*) if its self-signature holds, its key is EC P-256 and its common name
+ * is node.  -EBADMSG otherwise; nothing but the public key of the request is taken over.
  */
 int cd_pki_csr_sign(const char *ca_key, const char *ca_cert, const char *csr, const char *node,
-		    char **ret_cert);
+		    const char *role, char **ret_cert);
 /* SHA-256 over the certificate's DER.  -EBADMSG if it does not parse. */
 int cd_pki_fingerprint(const char *cert, uint8_t out[CD_FINGERPRINT_BYTES]);
-/* 0 if cert was signed by ca_cert, is in its time, and belongs to key; else -EBADMSG. */
-int cd_pki_check(const char *ca_cert, const char *cert, const char *key, const char *node);
+/* 0 if cert was signed by ca_cert for node and role, and belongs to key; else -EBADMSG. */
+int cd_pki_check(const char *ca_cert, const char *cert, const char *key, const char *node,
+		 const char *role);
 
 void cd_pki_sha256(const void *data, size_t len_bytes, uint8_t out[32]);
 /* Bytes for keys and tokens; aborts if the system has none. */

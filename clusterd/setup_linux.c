@@ -29,15 +29,14 @@ void cd_setup_free(struct cd_setup *setup)
 		return;
 	free(setup->ca_cert);
 	secret_free(setup->ca_key);
-	free(setup->node_cert);
-	secret_free(setup->node_key);
+	cd_roles_free(setup->roles);
 	explicit_bzero(setup->authkey, sizeof(setup->authkey));
 	free(setup);
 }
 
 int cd_setup_create(struct cd_setup *setup)
 {
-	CL_CLEANUP_FREE char *csr = NULL;
+	json_t *csrs = NULL, *certs = NULL;
 	uint8_t *uuid = setup->self.uuid;
 	int rc;
 
@@ -47,21 +46,21 @@ int cd_setup_create(struct cd_setup *setup)
 	cd_pki_random(setup->authkey, sizeof(setup->authkey));
 	rc = cd_pki_ca_create(setup->self.cluster, &setup->ca_key, &setup->ca_cert);
 	if (rc == 0)
-		rc = cd_pki_key_create(&setup->node_key);
+		rc = cd_roles_ask(setup->roles, setup->self.name, &csrs);
 	if (rc == 0)
-		rc = cd_pki_csr_create(setup->node_key, setup->self.name, &csr);
+		rc = cd_roles_sign(csrs, setup->ca_key, setup->ca_cert, setup->self.name, &certs);
 	if (rc == 0)
-		rc = cd_pki_csr_sign(setup->ca_key, setup->ca_cert, csr, setup->self.name,
-				     &setup->node_cert);
+		rc = cd_roles_take(setup->roles, certs, setup->ca_cert, setup->self.name);
+	json_decref(csrs);
+	json_decref(certs);
 	return rc;
 }
 
-static const char *const tls_files[] = { "ca.pem", "ca.key", "node.pem", "node.key" };
+static const char *const tls_files[] = { "ca.pem", "ca.key" };
 
 static int tls_write(const struct cd_setup *setup)
 {
-	const char *const texts[] = { setup->ca_cert, setup->ca_key, setup->node_cert,
-				      setup->node_key };
+	const char *const texts[] = { setup->ca_cert, setup->ca_key };
 	char path[CD_PATH_MAX];
 	int rc;
 
@@ -74,7 +73,7 @@ static int tls_write(const struct cd_setup *setup)
 		else
 			unlink(path);
 	}
-	return rc;
+	return rc < 0 ? rc : cd_roles_write(setup->roles);
 }
 
 static void state_forget(void)
@@ -97,6 +96,7 @@ void cd_setup_undo(void)
 		cd_path(path, sizeof(path), CD_DIR_STATE, "tls/%s", tls_files[i]);
 		unlink(path);
 	}
+	cd_roles_unlink();
 	state_forget();
 	cd_path(path, sizeof(path), CD_DIR_STATE, "node.json");
 	unlink(path);

@@ -10,17 +10,19 @@
 #include "clusterd/corosync_conf.h"
 #include "clusterd/corosync_files_exec.h"
 #include "clusterd/node_file_jansson.h"
+#include "clusterd/roles_linux.h"
 
 /* What a node must have to be a member; texts are malloc'ed. */
 struct cd_setup {
 	struct cd_node_file self;
 	struct cd_conf conf;
-	char *ca_cert, *ca_key, *node_cert, *node_key;
+	char *ca_cert, *ca_key;
+	struct cd_role_pair roles[CD_ROLES];
 	unsigned char authkey[CD_AUTHKEY_BYTES];
 };
 
 void cd_setup_free(struct cd_setup *setup);
-/* Makes the CA, the node's key and certificate, corosync's key and the uuid. 0 or -errno. */
+/* Makes the CA, the node's keys and certificates, corosync's key and the uuid. 0 or -errno. */
 int cd_setup_create(struct cd_setup *setup);
 /* Writes tls/ and corosync's files, forgets an older state.db, starts corosync.  Undone when it fails. */
 int cd_setup_apply(const struct cd_setup *setup, char *error, size_t cap_bytes);

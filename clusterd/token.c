@@ -96,3 +96,9 @@ int cd_token_decode(const char *text, struct cd_token *ret_token)
 	*ret_token = token;
 	return 0;
 }
+
+bool cd_token_expired(int64_t until_wall_ms, uint64_t until_boot_ms, int64_t wall_ms,
+		      uint64_t boot_ms)
+{
+	return wall_ms > until_wall_ms || boot_ms > until_boot_ms;
+}

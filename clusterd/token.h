@@ -11,6 +11,7 @@
 #ifndef CD_TOKEN_H
 #define CD_TOKEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,5 +34,12 @@ struct cd_token {
 int cd_token_encode(const struct cd_token *token, char out[CD_TOKEN_TEXT_MAX]);
 /* -EBADMSG for anything that encode would not have made. */
 int cd_token_decode(const char *text, struct cd_token *ret_token);
+
+/*
+ * Over is what either clock calls over: the wall clock may be set back or have stood, CLOCK_BOOTTIME stands
+ * still with a machine that its hypervisor stopped.
+ */
+bool cd_token_expired(int64_t until_wall_ms, uint64_t until_boot_ms, int64_t wall_ms,
+		      uint64_t boot_ms);
 
 #endif

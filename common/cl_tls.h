@@ -21,20 +21,39 @@ struct cl_tls_creds;
 struct cl_tls;
 
 /*
- * Loads dir/ca.pem, dir/node.pem, dir/node.key.  -EACCES if the key may be read
+ * What a certificate is good for: the OU of its subject.  A service loads the pair of its role, demands
+ * the same role of its peer, and nothing else is taken.
+ */
+#define CL_TLS_ROLE_CSVD    "csvd"    /* csvd's port */
+#define CL_TLS_ROLE_CONSOLE "console" /* clusterd's console port */
+#define CL_TLS_ROLE_JOIN    "join"    /* what a member shows at the join port */
+#define CL_TLS_ROLE_NODE    "node"    /* no service of a node takes it */
+#define CL_TLS_ROLE_MAX	    16u
+
+/*
+ * Loads dir/ca.pem, dir/ROLE.pem, dir/ROLE.key.  -EACCES if the key may be read
  * by others (mode beyond 0600); -EBADMSG if a file does not parse.  ret_error
  * (malloc'ed) says which file and why.
  */
-int cl_tls_creds_load(const char *dir, struct cl_tls_creds **ret_creds, char **ret_error);
+int cl_tls_creds_load(const char *dir, const char *role, struct cl_tls_creds **ret_creds,
+		      char **ret_error);
 void cl_tls_creds_free(struct cl_tls_creds *creds);
+/*
+ * True: a certificate that has no role at all is taken, too.  For a cluster in which a node may run a release
+ * from before roles.  Any thread; for handshakes that begin afterwards.
+ */
+void cl_tls_creds_roleless_set(struct cl_tls_creds *creds, bool taken);
 
 /*
  * Handshake over fd within timeout_ms; the session takes over fd on success
  * only.  -EPROTO: the handshake failed, -EKEYREJECTED: the peer's certificate is
- * not of our CA, -ETIMEDOUT.
+ * not of our CA or not of the role, -ETIMEDOUT.  Dates of certificates are not looked at: a node
+ * whose clock is wrong is a node all the same, and nothing in a cluster expires.
  */
 int cl_tls_connect(struct cl_tls_creds *creds, int fd, int timeout_ms, struct cl_tls **ret_tls);
 int cl_tls_accept(struct cl_tls_creds *creds, int fd, int timeout_ms, struct cl_tls **ret_tls);
+/* Why this thread's last handshake was refused, in words; valid until its next. */
+const char *cl_tls_refusal(void);
 /* Common name of the peer's certificate: the node name; lives as long as the session. */
 const char *cl_tls_peer_name(const struct cl_tls *tls);
 int cl_tls_fd(const struct cl_tls *tls);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Mutual TLS 1.3 on GnuTLS.  It decides who is let in: only a peer whose
- * certificate chains to our one CA and is within its dates.  It never falls
+ * certificate chains to our one CA and has the role of our own.  It never falls
  * back to an older version, to a cipher without authentication or to a peer without
- * a certificate.
+ * a certificate, and never asks the wall clock.
  *
  * Timeouts use SO_RCVTIMEO and SO_SNDTIMEO.  A session whose read or write timed
  * out half way is broken (a record may be half sent), so callers close it.
@@ -15,6 +15,7 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,7 +29,11 @@
 struct cl_tls_creds {
 	gnutls_certificate_credentials_t cred;
 	gnutls_priority_t priority;
+	char role[CL_TLS_ROLE_MAX];
+	atomic_bool roleless;
 };
+
+static __thread char refusal[512];
 
 struct cl_tls {
 	gnutls_session_t session;
@@ -57,7 +62,8 @@ static int key_mode_check(const char *path, char **ret_error)
 	return fail(ret_error, EACCES, "private key", path, why);
 }
 
-int cl_tls_creds_load(const char *dir, struct cl_tls_creds **ret_creds, char **ret_error)
+int cl_tls_creds_load(const char *dir, const char *role, struct cl_tls_creds **ret_creds,
+		      char **ret_error)
 {
 	char ca[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
 	struct cl_tls_creds *creds;
@@ -66,8 +72,8 @@ int cl_tls_creds_load(const char *dir, struct cl_tls_creds **ret_creds, char **r
 	if (ret_error)
 		*ret_error = NULL;
 	(void)snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
-	(void)snprintf(cert, sizeof(cert), "%s/node.pem", dir);
-	(void)snprintf(key, sizeof(key), "%s/node.key", dir);
+	(void)snprintf(cert, sizeof(cert), "%s/%s.pem", dir, role);
+	(void)snprintf(key, sizeof(key), "%s/%s.key", dir, role);
 	rc = key_mode_check(key, ret_error);
 	if (rc)
 		return rc;
@@ -76,6 +82,7 @@ int cl_tls_creds_load(const char *dir, struct cl_tls_creds **ret_creds, char **r
 		free(creds);
 		return -ENOMEM;
 	}
+	(void)snprintf(creds->role, sizeof(creds->role), "%s", role);
 	rc = gnutls_certificate_set_x509_trust_file(creds->cred, ca, GNUTLS_X509_FMT_PEM);
 	if (rc < 1) {
 		cl_tls_creds_free(creds);
@@ -85,7 +92,7 @@ int cl_tls_creds_load(const char *dir, struct cl_tls_creds **ret_creds, char **r
 	rc = gnutls_certificate_set_x509_key_file(creds->cred, cert, key, GNUTLS_X509_FMT_PEM);
 	if (rc < 0) {
 		cl_tls_creds_free(creds);
-		return fail(ret_error, EBADMSG, "node certificate", cert, gnutls_strerror(rc));
+		return fail(ret_error, EBADMSG, "certificate", cert, gnutls_strerror(rc));
 	}
 	rc = gnutls_priority_init(&creds->priority, PRIORITY, NULL);
 	if (rc < 0) {
@@ -106,7 +113,37 @@ void cl_tls_creds_free(struct cl_tls_creds *creds)
 	free(creds);
 }
 
-static int peer_name_read(struct cl_tls *tls)
+void cl_tls_creds_roleless_set(struct cl_tls_creds *creds, bool taken)
+{
+	atomic_store(&creds->roleless, taken);
+}
+
+const char *cl_tls_refusal(void)
+{
+	return refusal;
+}
+
+/* One role and no other may be named: a second OU is refused as well. */
+static int role_check(const struct cl_tls_creds *creds, const char *peer, gnutls_x509_crt_t crt)
+{
+	char role[NAME_MAX_BYTES] = "", more[NAME_MAX_BYTES];
+	size_t len = sizeof(role), len_more = sizeof(more);
+	int rc = gnutls_x509_crt_get_dn_by_oid(
+		crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, 0, 0, role, &len);
+
+	if (rc == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE && atomic_load(&creds->roleless))
+		return 0;
+	if (rc >= 0 && strlen(role) == len && strcmp(role, creds->role) == 0 &&
+	    gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, 1, 0,
+					  more, &len_more) == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		return 0;
+	(void)snprintf(refusal, sizeof(refusal),
+		       "the certificate of %.64s has the role '%.32s', allowed here is '%s'", peer,
+		       rc >= 0 ? role : "", creds->role);
+	return -EKEYREJECTED;
+}
+
+static int peer_read(const struct cl_tls_creds *creds, struct cl_tls *tls)
 {
 	unsigned n = 0;
 	const gnutls_datum_t *chain = gnutls_certificate_get_peers(tls->session, &n);
@@ -114,17 +151,40 @@ static int peer_name_read(struct cl_tls *tls)
 	gnutls_x509_crt_t crt;
 	int rc;
 
+	(void)snprintf(refusal, sizeof(refusal), "the peer's certificate has no name");
+
 	if (!chain || !n || gnutls_x509_crt_init(&crt) < 0)
 		return -EKEYREJECTED;
 	rc = gnutls_x509_crt_import(crt, &chain[0], GNUTLS_X509_FMT_DER);
 	if (rc >= 0)
 		rc = gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0,
 						   tls->peer, &len);
+	rc = rc < 0 || strlen(tls->peer) != len ? -EKEYREJECTED : role_check(creds, tls->peer, crt);
 	gnutls_x509_crt_deinit(crt);
-	return rc < 0 || strlen(tls->peer) != len ? -EKEYREJECTED : 0;
+	return rc;
 }
 
-static int handshake(struct cl_tls *tls, int timeout_ms)
+/* What the failure of a handshake means, and says so. */
+static int handshake_error(int rc)
+{
+	(void)snprintf(refusal, sizeof(refusal), "TLS: %s", gnutls_strerror(rc));
+	if (rc == GNUTLS_E_TIMEDOUT) {
+		(void)snprintf(refusal, sizeof(refusal), "the peer did not finish the TLS handshake");
+		return -ETIMEDOUT;
+	}
+	if (rc == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR || rc == GNUTLS_E_CERTIFICATE_ERROR ||
+	    rc == GNUTLS_E_CERTIFICATE_REQUIRED || rc == GNUTLS_E_NO_CERTIFICATE_FOUND) {
+		(void)snprintf(refusal, sizeof(refusal),
+			       "the peer has no certificate of this cluster: %s", gnutls_strerror(rc));
+		return -EKEYREJECTED;
+	}
+	if (rc == GNUTLS_E_PUSH_ERROR || rc == GNUTLS_E_PULL_ERROR ||
+	    rc == GNUTLS_E_PREMATURE_TERMINATION)
+		return -EPIPE;
+	return -EPROTO;
+}
+
+static int handshake(const struct cl_tls_creds *creds, struct cl_tls *tls, int timeout_ms)
 {
 	int rc;
 
@@ -133,19 +193,11 @@ static int handshake(struct cl_tls *tls, int timeout_ms)
 	do {
 		rc = gnutls_handshake(tls->session);
 	} while (rc < 0 && !gnutls_error_is_fatal(rc) && rc != GNUTLS_E_TIMEDOUT);
-	if (rc == GNUTLS_E_TIMEDOUT)
-		return -ETIMEDOUT;
-	if (rc == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR || rc == GNUTLS_E_CERTIFICATE_ERROR ||
-	    rc == GNUTLS_E_CERTIFICATE_REQUIRED || rc == GNUTLS_E_NO_CERTIFICATE_FOUND)
-		return -EKEYREJECTED;
-	if (rc == GNUTLS_E_PUSH_ERROR || rc == GNUTLS_E_PULL_ERROR ||
-	    rc == GNUTLS_E_PREMATURE_TERMINATION)
-		return -EPIPE;
 	if (rc < 0)
-		return -EPROTO;
+		return handshake_error(rc);
 	if (gnutls_protocol_get_version(tls->session) != GNUTLS_TLS1_3)
-		return -EPROTO;
-	return peer_name_read(tls);
+		return handshake_error(GNUTLS_E_UNSUPPORTED_VERSION_PACKET);
+	return peer_read(creds, tls);
 }
 
 static int session_new(struct cl_tls_creds *creds, int fd, unsigned flags, int timeout_ms,
@@ -154,6 +206,7 @@ static int session_new(struct cl_tls_creds *creds, int fd, unsigned flags, int t
 	struct cl_tls *tls = calloc(1, sizeof(*tls));
 	int rc;
 
+	(void)snprintf(refusal, sizeof(refusal), "no memory");
 	if (!tls)
 		return -ENOMEM;
 	tls->fd = -1;
@@ -165,11 +218,11 @@ static int session_new(struct cl_tls_creds *creds, int fd, unsigned flags, int t
 	if (gnutls_priority_set(tls->session, creds->priority) < 0 ||
 	    gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE, creds->cred) < 0)
 		goto fail;
-	gnutls_session_set_verify_cert(tls->session, NULL, 0);
+	gnutls_session_set_verify_cert(tls->session, NULL, GNUTLS_VERIFY_DISABLE_TIME_CHECKS);
 	if (flags & GNUTLS_SERVER)
 		gnutls_certificate_server_set_request(tls->session, GNUTLS_CERT_REQUIRE);
 	gnutls_transport_set_int(tls->session, fd);
-	rc = handshake(tls, timeout_ms);
+	rc = handshake(creds, tls, timeout_ms);
 	if (rc)
 		goto fail;
 	tls->fd = fd;

@@ -108,9 +108,11 @@ static int do_configure(struct request *r)
 	snprintf(d->address, sizeof(d->address), "%s", address);
 	memcpy(d->members, members, sizeof(members));
 	pthread_mutex_unlock(&d->lock);
+	rc = first ? csv_rpc_start(d, r->error) : 0;
+	if (d->creds)
+		cl_tls_creds_roleless_set(d->creds, flag_of(r, "roleless"));
 	if (!first)
 		return 0;
-	rc = csv_rpc_start(d, r->error);
 	if (rc) {
 		pthread_mutex_lock(&d->lock);
 		d->node = 0;

@@ -232,7 +232,7 @@ static void *conn_thread(void *arg)
 	pthread_mutex_init(&c.send_lock, NULL);
 	rc = m && r ? cl_tls_accept(a.d->creds, a.fd, HANDSHAKE_MS, &c.tls) : -ENOMEM;
 	if (rc) {
-		cl_info("connection refused: %s", strerror(-rc));
+		cl_info("connection refused: %s", cl_tls_refusal());
 		close(a.fd);
 	} else {
 		serve(&c, m, r);
@@ -281,7 +281,7 @@ int csv_rpc_start(struct csvd *d, char *error)
 
 	snprintf(dir, sizeof(dir), "%s/tls", d->state_dir);
 	if (!d->creds) {
-		rc = cl_tls_creds_load(dir, &d->creds, &why);
+		rc = cl_tls_creds_load(dir, CL_TLS_ROLE_CSVD, &d->creds, &why);
 		if (rc) {
 			snprintf(error, CSVD_TEXT, "%s", why ? why : strerror(-rc));
 			free(why);

@@ -541,7 +541,10 @@ int vmm_control_new(const struct vmm_control_params *params, struct vmm_control 
 	if (!config->tls_dir[0])
 		c->creds_error = strdup("the configuration has no tls_dir");
 	else
-		(void)cl_tls_creds_load(config->tls_dir, &c->creds, &c->creds_error);
+		(void)cl_tls_creds_load(config->tls_dir, CL_TLS_ROLE_NODE, &c->creds, &c->creds_error);
+	/* Nodes of a release from before roles take part in migrations, too. */
+	if (c->creds)
+		cl_tls_creds_roleless_set(c->creds, true);
 	if (c->first == JOB_INCOMING && !c->creds) {
 		r = -ENOKEY;
 		if (asprintf(ret_error, "incoming migration needs TLS: %s",

@@ -384,6 +384,7 @@ static void nodes_tell(struct replica *r)
 		digest = cl_hash64(digest, n->name, strlen(n->name));
 		digest = cl_hash64(digest, n->address, strlen(n->address));
 	}
+	digest = cl_hash64(digest, &r->st.level, sizeof(r->st.level));
 	if (digest == r->told_nodes)
 		return;
 	r->told_nodes = digest;

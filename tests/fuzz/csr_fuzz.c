@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(text, data, size);
 	text[size] = '\0';
-	rc = cd_pki_csr_sign(ca_key, ca_cert, text, "n2", &cert);
+	rc = cd_pki_csr_sign(ca_key, ca_cert, text, "n2", "csvd", &cert);
 	if (rc != 0 && rc != -EBADMSG)
 		abort();
 	if (rc == 0 && (cd_pki_fingerprint(cert, print) || strstr(cert, "BEGIN CERTIFICATE") == NULL))

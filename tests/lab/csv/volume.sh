@@ -34,9 +34,9 @@ certificates() {
 	for n in n1 n2; do
 		mkdir -p "$tmp/$n/csv" "$tmp/$n/tls"
 		# shellcheck disable=SC2086
-		openssl req $ec -keyout "$tmp/$n/tls/node.key" -out "$tmp/$n.csr" -subj "/CN=$n" 2> /dev/null
+		openssl req $ec -keyout "$tmp/$n/tls/csvd.key" -out "$tmp/$n.csr" -subj "/CN=$n/OU=csvd" 2> /dev/null
 		openssl x509 -req -in "$tmp/$n.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -CAcreateserial \
-			-out "$tmp/$n/tls/node.pem" -days 30 2> /dev/null
+			-out "$tmp/$n/tls/csvd.pem" -days 30 2> /dev/null
 		cp "$tmp/ca.pem" "$tmp/$n/tls/ca.pem"
 	done
 }

@@ -45,10 +45,10 @@ static void node_make(void)
 	CU_ASSERT_EQUAL_FATAL(cd_pki_ca_create("lab", &ca_key, &ca), 0);
 	CU_ASSERT_EQUAL_FATAL(cd_pki_key_create(&key), 0);
 	CU_ASSERT_EQUAL_FATAL(cd_pki_csr_create(key, "n1", &csr), 0);
-	CU_ASSERT_EQUAL_FATAL(cd_pki_csr_sign(ca_key, ca, csr, "n1", &cert), 0);
+	CU_ASSERT_EQUAL_FATAL(cd_pki_csr_sign(ca_key, ca, csr, "n1", "console", &cert), 0);
 	put("ca.pem", ca);
-	put("node.pem", cert);
-	put("node.key", key);
+	put("console.pem", cert);
+	put("console.key", key);
 	free(ca_key);
 	free(ca);
 	free(key);
@@ -136,7 +136,7 @@ static void test_both_ways(void)
 
 static void tidy(void)
 {
-	static const char *const names[] = { "tls/ca.pem", "tls/node.pem", "tls/node.key", "tls",
+	static const char *const names[] = { "tls/ca.pem", "tls/console.pem", "tls/console.key", "tls",
 					     "vm/web/serial.sock", "vm/web", "vm", "." };
 	char path[CD_PATH_MAX];
 

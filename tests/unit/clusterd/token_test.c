@@ -80,5 +80,20 @@ static void test_foreign(void)
 	CU_ASSERT_EQUAL(cd_token_decode(lots, &back), -EBADMSG);
 }
 
+/* A clock that was set back gives a token no second life; one that was set forward ends it. */
+static void test_expired(void)
+{
+	const int64_t given = 1800000000000, day = 86400000;
+	const int64_t until = given + CD_TOKEN_LIFE_MS;
+	const uint64_t until_boot = 5000 + CD_TOKEN_LIFE_MS;
+
+	CU_ASSERT_FALSE(cd_token_expired(until, until_boot, given, 5000));
+	CU_ASSERT_FALSE(cd_token_expired(until, until_boot, until, until_boot));
+	CU_ASSERT_TRUE(cd_token_expired(until, until_boot, until + 1, 6000));
+	CU_ASSERT_TRUE(cd_token_expired(until, until_boot, given - day, until_boot + 1));
+	CU_ASSERT_TRUE(cd_token_expired(until, until_boot, 0, until_boot + 1));
+	CU_ASSERT_FALSE(cd_token_expired(until, until_boot, given - day, 6000));
+}
+
 UNIT_MAIN("token", { "round trip", test_round_trip }, { "longest", test_longest }, { "damaged", test_damaged },
-	  { "foreign", test_foreign })
+	  { "foreign", test_foreign }, { "expired", test_expired })
