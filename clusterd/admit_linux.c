@@ -12,6 +12,7 @@
 #include "clusterd/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,10 @@
 #include "common/cl_log.h"
 #include "common/cl_tls.h"
 
-#define JOINS_MAX 4u
+#define JOINS_MAX     16u
+#define KNOCKS_MAX    8u /* that have not sent a request yet: each has a worker */
+#define KNOCKS_ONE    2u /* of one address */
+#define KNOCK_GRACE_MS 3000u /* a silent one's, when others wait */
 
 /* ---- tokens --------------------------------------------------------------------------------- */
 
@@ -194,6 +198,7 @@ struct admit {
 	struct cd_job job;
 	struct cd *cd;
 	int fd;
+	int knock, door_fd; /* ticket of the gate and the socket that it may cut off, ours; or -1 */
 	struct cd_join *join;
 	char *request;
 	json_t *json;
@@ -205,8 +210,17 @@ struct admit {
 	char error[1024];
 };
 
+static void knock_end(struct admit *admit)
+{
+	cl_gate_leave(&admit->cd->join_knocks, admit->knock);
+	if (admit->door_fd >= 0)
+		close(admit->door_fd);
+	admit->knock = admit->door_fd = -1;
+}
+
 static void admit_free(struct admit *admit)
 {
+	knock_end(admit);
 	admit->cd->joins--;
 	json_decref(admit->json);
 	json_decref(admit->nodes);
@@ -363,6 +377,15 @@ static bool admit_parse(struct admit *admit, json_int_t *ret_version)
 	return json_object_size(json_object_get(admit->json, "csrs")) == CD_ROLES;
 }
 
+static void knock_refused(struct cd *cd, const char *address, const char *why)
+{
+	unsigned more;
+
+	if (cl_gate_say(&cd->join_knocks, &more))
+		cl_warning("join port: a connection from %s was refused: %s (%u more since the last line)",
+			   address, why, more);
+}
+
 static void accept_run(struct cd_job *job)
 {
 	struct admit *admit = (struct admit *)job;
@@ -370,6 +393,7 @@ static void accept_run(struct cd_job *job)
 
 	cd_path(dir, sizeof(dir), CD_DIR_STATE, "tls");
 	admit->rc = cd_join_accept(admit->fd, dir, &admit->join, &admit->request);
+	knock_end(admit);
 }
 
 static void accept_done(struct cd_job *job)
@@ -382,7 +406,7 @@ static void accept_done(struct cd_job *job)
 	json_int_t version;
 
 	if (admit->rc < 0) {
-		cl_warning("a connection to the join port failed: %s", strerror(-admit->rc));
+		knock_refused(cd, admit->address, strerror(-admit->rc));
 		admit_free(admit);
 		return;
 	}
@@ -433,15 +457,29 @@ static void accept_done(struct cd_job *job)
 
 void cd_cluster_admit(struct cd *cd, int fd)
 {
-	struct admit *admit;
+	struct admit *admit = calloc(1, sizeof(*admit));
+	uint64_t who;
 
-	if (cd->joins >= JOINS_MAX || !(admit = calloc(1, sizeof(*admit)))) {
+	if (!admit || (!cd->join_knocks.places &&
+		       cl_gate_init(&cd->join_knocks, KNOCKS_MAX, KNOCKS_ONE, KNOCK_GRACE_MS) < 0)) {
+		free(admit);
 		close(fd);
 		return;
 	}
 	cd->joins++;
 	admit->cd = cd;
 	admit->fd = fd;
+	/* The handshake closes fd when it fails: what the gate may cut off is a number of our own. */
+	admit->door_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	who = cl_gate_address(fd, admit->address, sizeof(admit->address));
+	admit->knock = admit->door_fd < 0 ? -EAGAIN :
+					    cl_gate_enter(&cd->join_knocks, who, admit->door_fd);
+	if (admit->knock < 0 || cd->joins > JOINS_MAX) {
+		knock_refused(cd, admit->address, "too many that have not said who they are");
+		admit_free(admit);
+		close(fd);
+		return;
+	}
 	admit->job = (struct cd_job){ .run = accept_run, .done = accept_done };
 	cd_pool_submit(cd->work, &admit->job);
 }

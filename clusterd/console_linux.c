@@ -19,6 +19,7 @@
 
 #include "clusterd/paths_linux.h"
 #include "common/cl_cleanup.h"
+#include "common/cl_gate.h"
 #include "common/cl_log.h"
 #include "common/cl_tls.h"
 #include "common/cl_types.h"
@@ -28,6 +29,8 @@
 #define ERROR_MAX	256u
 
 static atomic_uint consoles;
+static struct cl_gate knocks;
+static pthread_once_t knocks_once = PTHREAD_ONCE_INIT;
 
 /* ---- messages: u16 length and so many bytes ------------------------------------------------- */
 
@@ -68,6 +71,8 @@ struct relay {
 	struct cl_tls_creds *creds; /* as long as the session lives */
 	struct cl_tls *tls;
 	int fd;
+	int knock;   /* ticket of the gate, or -1 */
+	bool counts; /* in consoles */
 };
 
 static int write_all(int fd, const uint8_t *data, size_t len_bytes)
@@ -166,8 +171,9 @@ int cd_console_local(const char *vm)
 }
 
 /* Request: u8 version, string VM.  Answer: string error, empty when the bytes follow. */
-static int request_take(struct cl_tls *tls, char vm[CL_NAME_MAX], char *error, size_t cap_bytes)
+static int request_take(struct relay *relay, char vm[CL_NAME_MAX], char *error, size_t cap_bytes)
 {
+	struct cl_tls *tls = relay->tls;
 	uint8_t buf[128];
 	struct cl_reader r;
 	uint8_t version;
@@ -182,6 +188,12 @@ static int request_take(struct cl_tls *tls, char vm[CL_NAME_MAX], char *error, s
 	if (cl_reader_done(&r) < 0 || version != CONSOLE_VERSION || !cl_name_valid(vm)) {
 		snprintf(error, cap_bytes, "the request for a console is not understood");
 		return -EBADMSG;
+	}
+	relay->counts = true;
+	if (atomic_fetch_add(&consoles, 1) >= CD_CONSOLES_MAX) {
+		snprintf(error, cap_bytes, "%u consoles are open on that node: allowed are no more",
+			 CD_CONSOLES_MAX);
+		return -EAGAIN;
 	}
 	fd = cd_console_local(vm);
 	if (fd < 0)
@@ -208,13 +220,17 @@ static int serve_begin(struct relay *relay, int *ret_serial)
 	if (rc == 0)
 		rc = cl_tls_accept(relay->creds, relay->fd, CD_CONSOLE_TIMEOUT_MS, &relay->tls);
 	if (rc < 0) {
-		cl_warning("a connection to the console port was refused: %s",
-			   error[0] ? error : cl_tls_refusal());
+		unsigned more;
+
+		if (cl_gate_say(&knocks, &more))
+			cl_warning("a connection to the console port was refused: %s (%u more since the"
+				   " last line)",
+				   error[0] ? error : cl_tls_refusal(), more);
 		return rc;
 	}
 	relay->fd = -1; /* the session's now */
 	cl_tls_timeout_set(relay->tls, CD_CONSOLE_TIMEOUT_MS);
-	serial = request_take(relay->tls, vm, error, sizeof(error));
+	serial = request_take(relay, vm, error, sizeof(error));
 	rc = answer_send(relay->tls, serial < 0 && !error[0] ? strerror(-serial) : error);
 	if (serial < 0 || rc < 0) {
 		if (serial >= 0)
@@ -228,10 +244,13 @@ static int serve_begin(struct relay *relay, int *ret_serial)
 
 static void *serve(void *arg)
 {
-	struct relay relay = { .fd = (int)(intptr_t)arg };
-	int serial;
+	struct relay relay = *(struct relay *)arg;
+	int serial, rc;
 
-	if (serve_begin(&relay, &serial) == 0) {
+	free(arg);
+	rc = serve_begin(&relay, &serial);
+	cl_gate_leave(&knocks, relay.knock);
+	if (rc == 0) {
 		relay.fd = serial;
 		relay_run(&relay);
 	} else {
@@ -240,22 +259,41 @@ static void *serve(void *arg)
 		if (relay.fd >= 0)
 			close(relay.fd);
 	}
-	atomic_fetch_sub(&consoles, 1);
+	if (relay.counts)
+		atomic_fetch_sub(&consoles, 1);
 	return NULL;
+}
+
+static void knocks_init(void)
+{
+	if (cl_gate_init(&knocks, CD_CONSOLE_KNOCKS, CD_CONSOLE_KNOCKS_ONE, CD_CONSOLE_GRACE_MS) < 0)
+		abort();
 }
 
 int cd_console_serve(int fd)
 {
-	int rc = 0;
+	struct relay *relay = calloc(1, sizeof(*relay));
+	char address[64];
+	unsigned more;
+	int rc = -ENOMEM;
 
-	if (atomic_fetch_add(&consoles, 1) >= CD_CONSOLES_MAX)
-		rc = -EAGAIN;
-	if (rc == 0)
-		rc = thread_detached(serve, (void *)(intptr_t)fd);
-	if (rc < 0) {
-		atomic_fetch_sub(&consoles, 1);
-		close(fd);
+	pthread_once(&knocks_once, knocks_init);
+	if (relay) {
+		*relay = (struct relay){ .fd = fd };
+		relay->knock = cl_gate_enter(
+			&knocks, cl_gate_address(fd, address, sizeof(address)), fd);
+		rc = relay->knock < 0 ? relay->knock : thread_detached(serve, relay);
 	}
+	if (rc == 0)
+		return 0;
+	if (rc == -EAGAIN && cl_gate_say(&knocks, &more))
+		cl_warning("console port: a connection from %s was refused: too many that have not said"
+			   " who they are (%u more since the last line)",
+			   address, more);
+	if (relay)
+		cl_gate_leave(&knocks, relay->knock);
+	free(relay);
+	close(fd);
 	return rc;
 }
 

@@ -12,11 +12,14 @@
 #define CD_CONSOLE_PORT	       7402u
 #define CD_CONSOLE_CHUNK       4096u /* bytes in one message */
 #define CD_CONSOLES_MAX	       16u
+#define CD_CONSOLE_KNOCKS      16u   /* that have not asked for a console yet */
+#define CD_CONSOLE_KNOCKS_ONE  4u    /* of one address */
+#define CD_CONSOLE_GRACE_MS    3000u /* a silent one's, when others wait */
 #define CD_CONSOLE_TIMEOUT_MS  20000 /* of what comes before the first byte */
 
 /*
  * Serves one connection (fd is taken over) in a thread of its own, which ends with the console.  0,
- * -EAGAIN when CD_CONSOLES_MAX are open, or another -errno.
+ * -EAGAIN when there is no place for another (said in one line, now and then), or another -errno.
  */
 int cd_console_serve(int fd);
 

@@ -19,6 +19,7 @@
 #include "clusterd/pool_linux.h"
 #include "clusterd/post_linux.h"
 #include "clusterd/store_sqlite.h"
+#include "common/cl_gate.h"
 
 #define CD_TOKENS_MAX  16u
 #define CD_WAITERS_MAX 64u
@@ -109,6 +110,7 @@ struct cd {
 	struct cd_token_record tokens[CD_TOKENS_MAX];
 	struct cd_port ports[CD_PORTS];
 	unsigned joins;
+	struct cl_gate join_knocks; /* connections that have not sent a request yet */
 	uint64_t corosync_try_ms; /* when to start corosync if it is not there */
 	uint64_t conf_digest; /* of the nodes in corosync.conf */
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/cl_cleanup.h"
@@ -37,9 +38,23 @@ static int32_t loop_job_add(enum qb_loop_priority p, void *data, qb_loop_job_dis
 	return qb_loop_job_add(ipc_loop, p, data, fn);
 }
 
+static bool uid_allowed(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+/*
+ * libqb asks for a place in the loop for each connection, before it has read anything: who would be refused
+ * then is refused here, or any user could hold all our descriptors by connecting and saying nothing.
+ */
 static int32_t loop_dispatch_add(enum qb_loop_priority p, int32_t fd, int32_t events, void *data,
 				 qb_ipcs_dispatch_fn_t fn)
 {
+	socklen_t len = sizeof(struct ucred);
+	struct ucred peer;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && !uid_allowed(peer.uid))
+		return -EACCES;
 	return qb_loop_poll_add(ipc_loop, p, fd, events, data, fn);
 }
 
@@ -56,7 +71,7 @@ static int32_t loop_dispatch_del(int32_t fd)
 
 static int32_t on_accept(qb_ipcs_connection_t *conn, uid_t uid, gid_t gid)
 {
-	return uid == 0 || uid == geteuid() ? 0 : -EACCES;
+	return uid_allowed(uid) ? 0 : -EACCES;
 }
 
 static void on_created(qb_ipcs_connection_t *conn)

@@ -5,6 +5,7 @@
  */
 #include "clusterd/daemon.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static void console_take(struct cd *cd, int fd)
 {
 	int rc = cd_console_serve(fd);
 
-	if (rc < 0)
+	if (rc < 0 && rc != -EAGAIN)
 		cl_warning("a console for another node: %s", strerror(-rc));
 }
 

@@ -160,7 +160,7 @@ static int remote_connect(struct csv_vol *v, const struct target *t, uint32_t fl
 	rc = cl_tls_connect(v->d->creds, fd, HANDSHAKE_MS, &tls);
 	if (rc) {
 		close(fd);
-		*ret_why = "the owner's certificate is refused";
+		*ret_why = cl_tls_refusal();
 		return rc;
 	}
 	if (!cl_tls_peer_name(tls) || strcmp(cl_tls_peer_name(tls), name)) {

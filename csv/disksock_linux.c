@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define DISKS_MAX 64u
+#define GRACE_MS  3000u /* a silent one's, when others wait */
 
 struct session {
 	struct csvd *d;
@@ -33,6 +34,7 @@ struct session {
 	uid_t uid;
 	pid_t pid;
 	uint64_t pid_start;
+	int knock, place; /* tickets of the gates; -1 none */
 	bool greeted;
 	char vm[CL_NAME_MAX];
 	char secret[CSV_SECRET_MAX];
@@ -93,6 +95,13 @@ static int secret_make(char *ret_text)
 	return 0;
 }
 
+static void hello_wait(int sock, unsigned ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	(void)setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+}
+
 static int do_hello(struct session *s, const struct csv_local_msg *m, struct csv_local_msg *r)
 {
 	if (s->greeted || !cl_name_valid(m->vm))
@@ -110,6 +119,9 @@ static int do_hello(struct session *s, const struct csv_local_msg *m, struct csv
 	memcpy(s->vm, m->vm, sizeof(s->vm));
 	memcpy(r->secret, s->secret, sizeof(r->secret));
 	s->greeted = true;
+	hello_wait(s->sock, 0);
+	cl_gate_leave(&s->d->disk_knocks, s->knock);
+	s->knock = -1;
 	return 0;
 }
 
@@ -194,6 +206,45 @@ static int do_close(struct session *s, const struct csv_local_msg *m)
 	return 0;
 }
 
+static void session_free(struct session *s)
+{
+	cl_gate_leave(&s->d->disk_knocks, s->knock);
+	cl_gate_leave(&s->d->disk_sessions, s->place);
+	close(s->sock);
+	free(s);
+}
+
+/* Anybody on this node may connect: before a thread is made he has a place, by his uid. Root is not bounded. */
+static struct session *session_new(struct csvd *d, int sock)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	struct session *s = calloc(1, sizeof(*s));
+	unsigned more;
+
+	if (!s || getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len)) {
+		free(s);
+		close(sock);
+		return NULL;
+	}
+	*s = (struct session){.d = d, .sock = sock, .uid = peer.uid, .pid = peer.pid,
+			      .pid_start = csv_proc_start(peer.pid), .knock = -1, .place = -1};
+	if (!peer.uid)
+		return s;
+	hello_wait(sock, CSV_SOCK_HELLO_MS);
+	s->place = cl_gate_enter(&d->disk_sessions, peer.uid, sock);
+	if (s->place >= 0)
+		s->knock = cl_gate_enter(&d->disk_knocks, peer.uid, sock);
+	if (s->place >= 0 && s->knock >= 0)
+		return s;
+	if (cl_gate_say(&d->disk_knocks, &more))
+		cl_warning("csv.sock: uid %u (pid %d) was refused: allowed are %u sessions a uid, %u"
+			   " without a HELLO (%u more since the last line)",
+			   peer.uid, peer.pid, CSV_SESSIONS_A_UID, CSV_KNOCKS, more);
+	session_free(s);
+	return NULL;
+}
+
 static void *session_thread(void *arg)
 {
 	struct session *s = arg;
@@ -224,7 +275,7 @@ static void *session_thread(void *arg)
 			r->rc = do_close(s, m);
 		else
 			break;
-		if (csv_local_send(s->sock, r, fd, 0))
+		if (csv_local_send(s->sock, r, fd, 0) || (!s->greeted && s->uid))
 			break;
 	}
 	/* The vmm is gone, or has let go of us: what nobody has open is closed, the rest waits. */
@@ -237,8 +288,7 @@ static void *session_thread(void *arg)
 		csv_disk_unclaim(disk);
 	}
 	csv_disks_tidy(s->d);
-	close(s->sock);
-	free(s);
+	session_free(s);
 	return NULL;
 }
 
@@ -248,8 +298,6 @@ static void *accept_main(void *arg)
 
 	for (;;) {
 		int sock = accept4(d->disk_fd, NULL, NULL, SOCK_CLOEXEC);
-		struct ucred peer;
-		socklen_t len = sizeof(peer);
 		struct session *s;
 		pthread_t t;
 
@@ -258,17 +306,11 @@ static void *accept_main(void *arg)
 				usleep(100000);
 			continue;
 		}
-		s = calloc(1, sizeof(*s));
-		if (!s || getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len)) {
-			free(s);
-			close(sock);
+		s = session_new(d, sock);
+		if (!s)
 			continue;
-		}
-		*s = (struct session){.d = d, .sock = sock, .uid = peer.uid, .pid = peer.pid,
-					.pid_start = csv_proc_start(peer.pid)};
 		if (pthread_create(&t, NULL, session_thread, s)) {
-			free(s);
-			close(sock);
+			session_free(s);
 			continue;
 		}
 		pthread_detach(t);
@@ -285,6 +327,11 @@ int csv_disksock_start(struct csvd *d)
 	if (snprintf(a.sun_path, sizeof(a.sun_path), "%s/csv.sock", d->run_dir) >=
 	    (int)sizeof(a.sun_path))
 		return -ENAMETOOLONG;
+	rc = cl_gate_init(&d->disk_sessions, CSV_SESSIONS, CSV_SESSIONS_A_UID, 0);
+	if (!rc)
+		rc = cl_gate_init(&d->disk_knocks, CSV_KNOCKS, CSV_SESSIONS_A_UID, GRACE_MS);
+	if (rc)
+		return rc;
 	d->disk_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (d->disk_fd < 0)
 		return -errno;

@@ -10,6 +10,7 @@
 
 #include "common/cl_log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,7 +20,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HANDSHAKE_MS 20000
+#define HANDSHAKE_MS 10000
+#define HELLO_MS     10000
+#define GRACE_MS     3000u /* a silent peer's, when others wait */
 #define BUFS	     3u
 
 static __thread void *bufs[BUFS];
@@ -88,6 +91,8 @@ void csv_rpc_keepalive(int fd)
 
 struct conn {
 	struct csvd *d;
+	struct cl_gate *gate; /* NULL: greeted */
+	int ticket;
 	struct cl_tls *tls;
 	struct csv_vol *vol;
 	struct csv_peer peer;
@@ -117,6 +122,14 @@ static int conn_recall(void *arg, struct csv_fh fh, uint64_t seq, uint32_t flags
 	return rc;
 }
 
+/* The peer is who it says, or goes: others may come. */
+static void gate_leave(struct conn *c)
+{
+	if (c->gate)
+		cl_gate_leave(c->gate, c->ticket);
+	c->gate = NULL;
+}
+
 static int32_t hello(struct conn *c, const struct csv_rpc_hdr *h, const struct csv_rpc_msg *m,
 		     bool *ret_recall, struct csv_rpc_msg *r)
 {
@@ -131,8 +144,12 @@ static int32_t hello(struct conn *c, const struct csv_rpc_hdr *h, const struct c
 		!strcmp(c->d->members[m->node - 1].name, peer);
 	pthread_mutex_unlock(&c->d->lock);
 	if (!known) {
-		cl_warning("refused: a peer with the certificate of %s says that it is node %u",
-			   peer ? peer : "?", m->node);
+		unsigned more;
+
+		if (cl_gate_say(&c->d->rpc_others, &more))
+			cl_warning("refused: a peer with the certificate of %s says that it is node %u"
+				   " (%u more since the last line)",
+				   peer ? peer : "?", m->node, more);
 		return -EACCES;
 	}
 	c->vol = csvd_vol_find(c->d, m->text);
@@ -184,6 +201,7 @@ static void serve(struct conn *c, struct csv_rpc_msg *m, struct csv_rpc_msg *r)
 	bool recall = false, greeted = false;
 	struct csv_rpc_hdr h;
 
+	cl_tls_timeout_set(c->tls, HELLO_MS);
 	while (!csv_rpc_recv(c->tls, &h, m)) {
 		int32_t status = CSV_STATUS_MOVED;
 
@@ -194,6 +212,8 @@ static void serve(struct conn *c, struct csv_rpc_msg *m, struct csv_rpc_msg *r)
 			greeted = true;
 			if (reply(c, &h, status, r) || status)
 				break;
+			gate_leave(c);
+			cl_tls_timeout_set(c->tls, 0);
 			if (recall) {
 				recall_replies(c, m);
 				break;
@@ -219,28 +239,84 @@ static void serve(struct conn *c, struct csv_rpc_msg *m, struct csv_rpc_msg *r)
 struct accepted {
 	struct csvd *d;
 	int fd;
+	struct cl_gate *gate;
+	int ticket;
+	char address[INET6_ADDRSTRLEN];
 };
+
+static void refused(struct cl_gate *gate, const char *address, const char *why)
+{
+	unsigned more;
+
+	if (cl_gate_say(gate, &more))
+		cl_warning("port %u: a connection from %s was refused: %s (%u more since the last line)",
+			   CSV_RPC_PORT, address, why, more);
+}
 
 static void *conn_thread(void *arg)
 {
 	struct accepted a = *(struct accepted *)arg;
 	struct csv_rpc_msg *m = calloc(1, sizeof(*m)), *r = calloc(1, sizeof(*r));
-	struct conn c = {.d = a.d};
+	struct conn c = {.d = a.d, .gate = a.gate, .ticket = a.ticket};
 	int rc;
 
 	free(arg);
 	pthread_mutex_init(&c.send_lock, NULL);
 	rc = m && r ? cl_tls_accept(a.d->creds, a.fd, HANDSHAKE_MS, &c.tls) : -ENOMEM;
 	if (rc) {
-		cl_info("connection refused: %s", cl_tls_refusal());
+		refused(a.gate, a.address, cl_tls_refusal());
+		gate_leave(&c);
 		close(a.fd);
 	} else {
 		serve(&c, m, r);
+		gate_leave(&c);
 		cl_tls_free(c.tls);
 	}
 	pthread_mutex_destroy(&c.send_lock);
 	free(m);
 	free(r);
+	return NULL;
+}
+
+/* Texts of one address may differ: IPv6 has many for each. */
+static bool same_address(const char *seen, const char *configured)
+{
+	uint8_t a[sizeof(struct in6_addr)], b[sizeof(struct in6_addr)];
+
+	if (strchr(seen, ':'))
+		return inet_pton(AF_INET6, seen, a) == 1 && inet_pton(AF_INET6, configured, b) == 1 &&
+		       !memcmp(a, b, sizeof(struct in6_addr));
+	return !strcmp(seen, configured);
+}
+
+static bool is_member(struct csvd *d, const char *address)
+{
+	bool yes = false;
+
+	pthread_mutex_lock(&d->lock);
+	for (unsigned i = 0; i < CL_NODES_MAX; i++)
+		yes |= d->members[i].name[0] && same_address(address, d->members[i].address);
+	pthread_mutex_unlock(&d->lock);
+	return yes;
+}
+
+/* Before a thread is made. Members have places of their own: no stranger keeps a node out. */
+static struct accepted *admit(struct csvd *d, int fd)
+{
+	struct accepted *a = calloc(1, sizeof(*a));
+	uint64_t who;
+
+	if (!a)
+		return NULL;
+	who = cl_gate_address(fd, a->address, sizeof(a->address));
+	a->d = d;
+	a->fd = fd;
+	a->gate = is_member(d, a->address) ? &d->rpc_members : &d->rpc_others;
+	a->ticket = cl_gate_enter(a->gate, who, fd);
+	if (a->ticket >= 0)
+		return a;
+	refused(a->gate, a->address, "too many that have not said who they are");
+	free(a);
 	return NULL;
 }
 
@@ -259,10 +335,10 @@ static void *accept_thread(void *arg)
 			continue;
 		}
 		csv_rpc_keepalive(fd);
-		a = malloc(sizeof(*a));
-		if (a)
-			*a = (struct accepted){d, fd};
+		a = admit(d, fd);
 		if (!a || pthread_create(&t, NULL, conn_thread, a)) {
+			if (a)
+				cl_gate_leave(a->gate, a->ticket);
 			free(a);
 			close(fd);
 			continue;
@@ -288,6 +364,14 @@ int csv_rpc_start(struct csvd *d, char *error)
 			return rc;
 		}
 	}
+	rc = d->rpc_others.places ? 0 :
+				    cl_gate_init(&d->rpc_others, CSV_HANDSHAKES, CSV_HANDSHAKES_ONE,
+						 GRACE_MS);
+	if (!rc && !d->rpc_members.places)
+		rc = cl_gate_init(&d->rpc_members, CSV_HANDSHAKES_MEMBER * 4u,
+				  CSV_HANDSHAKES_MEMBER, GRACE_MS);
+	if (rc)
+		return rc;
 	d->rpc_fd = cl_tcp_listen(d->address, CSV_RPC_PORT);
 	if (d->rpc_fd < 0) {
 		snprintf(error, CSVD_TEXT, "port %u of %s: %s", CSV_RPC_PORT, d->address,

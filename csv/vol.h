@@ -11,6 +11,7 @@
 #define CSV_VOL_H
 
 #include "common/cl_ctl.h"
+#include "common/cl_gate.h"
 #include "common/cl_tls.h"
 #include "common/cl_types.h"
 #include "csv/lun.h"
@@ -53,6 +54,9 @@ struct csvd {
 	uint32_t patience_ms; /* how long a device that does not do what it is told is told again; 0: 50 s */
 	int rpc_fd;  /* listening, -1 */
 	int disk_fd; /* csv.sock */
+	struct cl_gate rpc_members, rpc_others; /* until the HELLO has been answered */
+	struct cl_gate disk_knocks;		/* until a HELLO with a good secret; not root */
+	struct cl_gate disk_sessions;		/* as long as they last; not root */
 };
 
 /* One outstanding operation. Slot 0 is the link thread's. */
@@ -261,6 +265,13 @@ int csv_disks_adopt(struct csv_vol *v, char *error);
 void csv_disks_free(struct csv_vol *v);
 
 /* ---- disksock_linux.c ---- */
+
+/* A vmm has one; a second one comes before the end of the first is seen. */
+#define CSV_SESSIONS_A_UID  4u
+#define CSV_SESSIONS	    1024u /* 256 VMs on a node */
+#define CSV_KNOCKS	    64u
+#define CSV_SOCK_HELLO_MS   10000u
+
 int csv_disksock_start(struct csvd *d);
 
 /* ---- front_fuse.c ---- */
@@ -269,6 +280,11 @@ int csv_front_mount(struct csv_vol *v, char *error);
 int csv_front_umount(struct csv_vol *v, bool force);
 
 /* ---- rpc_linux.c: the owner's side of the wire ---- */
+
+#define CSV_HANDSHAKES	      64u /* of addresses that are no member's */
+#define CSV_HANDSHAKES_ONE    8u
+/* A node that comes back opens a connection for each slot of its volumes at once. */
+#define CSV_HANDSHAKES_MEMBER ((CSV_RPC_SLOTS + 1u) * 16u)
 int csv_rpc_start(struct csvd *d, char *error);
 /* One message; thread-local buffers. 0 or -errno. */
 int csv_rpc_send(struct cl_tls *tls, struct csv_rpc_hdr *hdr, const struct csv_rpc_msg *msg);

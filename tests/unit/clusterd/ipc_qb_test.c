@@ -3,12 +3,19 @@
 #include "clusterd/ipc_qb.h"
 #include "tests/unit/unit.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define CROWD 100u
 
 static char service[64];
 static qb_loop_t *loop;
@@ -61,6 +68,61 @@ static json_t *ask(struct cd_ipc_client *client, json_t *request)
 	return reply;
 }
 
+static unsigned descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* Connects as nobody and says nothing; 0 when every connection was ended by the other side. */
+static int nobody_crowds(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct pollfd p[CROWD];
+	unsigned left = CROWD;
+
+	if (setgid(65534) || setuid(65534))
+		return 2;
+	snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "%s", service);
+	for (unsigned i = 0; i < CROWD; i++) {
+		p[i] = (struct pollfd){ .fd = socket(AF_UNIX, SOCK_STREAM, 0), .events = POLLIN };
+		if (connect(p[i].fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+			return 3;
+	}
+	for (int i = 0; i < 600 && left; i++) {
+		left = 0;
+		usleep(100000);
+		if (poll(p, CROWD, 0) < 0)
+			return 4;
+		for (unsigned j = 0; j < CROWD; j++)
+			left += !(p[j].revents & (POLLHUP | POLLIN));
+	}
+	return left ? 5 : 0;
+}
+
+/* Any user may connect to the socket: without a right to be here none keeps a descriptor of ours. */
+static void a_crowd_at_the_door(void)
+{
+	unsigned before = descriptors();
+	int status = -1;
+	pid_t pid;
+
+	if (geteuid())
+		return; /* needs another user to be */
+	pid = fork();
+	if (pid == 0)
+		_exit(nobody_crowds());
+	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_EQUAL(status, 0);
+	CU_ASSERT_TRUE(descriptors() <= before);
+}
+
 static void test_all(void)
 {
 	struct cd_ipc_client *client = NULL, *second = NULL;
@@ -94,6 +156,10 @@ static void test_all(void)
 	CU_ASSERT_EQUAL(cd_ipc_client_call(client, request, 1000, &reply), -EMSGSIZE);
 	json_decref(request);
 	free(text);
+	a_crowd_at_the_door();
+	reply = ask(client, json_pack("{s:s s:s}", "do", "echo", "say", "still here"));
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(reply, "say")), "still here");
+	json_decref(reply);
 	json_decref(ask(client, json_pack("{s:s}", "do", "end")));
 	pthread_join(thread, NULL);
 	cd_ipc_client_free(client);
