@@ -120,6 +120,8 @@ struct cd {
 	bool csvd_wanted;
 	json_t *csvd_volumes;		/* csvd's last word on its volumes: an array, or NULL */
 	bool filling[CORE_VOLUMES_MAX]; /* it was told that the volume fills up */
+	uint64_t grants_told[CORE_VOLUMES_MAX]; /* digest of what csvd was told of a volume; 0: nothing */
+	uint64_t grants_again_ms;		/* one that was not heard; 0: all were */
 };
 
 /* ---- time (main.c) ---- */
@@ -168,6 +170,8 @@ void cd_cluster_create(struct cd *cd, struct cd_ipc_call *call, const json_t *re
 void cd_cluster_join(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_cluster_token(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
 void cd_cluster_changed(struct cd *cd);
+/* grants_linux.c: tells csvd whom it may serve as owner, where the log changed that. */
+void cd_grants_changed(struct cd *cd);
 /* A connection to the join port (taken over). */
 void cd_cluster_admit(struct cd *cd, int fd);
 void cd_cluster_tokens_load(struct cd *cd);

@@ -231,6 +231,7 @@ void cd_drive_settle(struct cd *cd)
 	traces_take(cd);
 	cd_effect_changed(cd);
 	cd_cluster_changed(cd);
+	cd_grants_changed(cd);
 	cd_request_wake(cd);
 }
 
@@ -522,6 +523,8 @@ void cd_drive_timer(struct cd *cd)
 	cd_lease_look(cd);
 	replica_timer(cd->replica, cd_now_ms(), (uint64_t)cd_wall_ms());
 	cd_drive_settle(cd);
+	if (cd->grants_again_ms && cd_now_ms() >= cd->grants_again_ms)
+		cd_grants_changed(cd);
 	pending_expire(cd);
 	cd_request_wake(cd);
 }

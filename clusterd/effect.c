@@ -4,6 +4,7 @@
  * what; everything a worker needs is copied here, on the loop's thread.
  */
 #include "clusterd/effect.h"
+#include "clusterd/grants_jansson.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -117,6 +118,8 @@ static void fx_copy(struct cd *cd, struct cd_fx *fx)
 		memcpy(fx->volume, volume->name, sizeof(fx->volume));
 		memcpy(fx->lun, volume->lun, sizeof(fx->lun));
 		memcpy(fx->volume_uuid, volume->uuid, CL_UUID_BYTES);
+		if (e->kind == CORE_FX_VOL_OWN)
+			fx->grants = cd_grants_json(st, e->volume);
 	}
 	if (e->vm < CORE_VMS_MAX) {
 		fx->vm = st->vms[e->vm].config;
@@ -176,6 +179,7 @@ static void fx_done(struct cd_job *job)
 	fx_follow(cd, fx);
 	replica_result(cd->replica, cd_now_ms(), &fx->result);
 	cd_drive_settle(cd);
+	json_decref(fx->grants);
 	free(fx);
 }
 

@@ -24,6 +24,7 @@ struct cd_fx {
 	char volume[CL_NAME_MAX];
 	char lun[CORE_LUN_MAX];
 	uint8_t volume_uuid[CL_UUID_BYTES];
+	json_t *grants; /* VOL_OWN: cd_grants_json(), ours; or NULL */
 	/* peer */
 	char peer[CL_NAME_MAX];
 	char peer_address[CORE_ADDRESS_MAX]; /* its vm_address */

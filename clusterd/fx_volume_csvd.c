@@ -75,12 +75,15 @@ static json_t *members_json(core_nodes members)
 
 void cd_fx_vol_own(struct cd_fx *fx)
 {
-	csvd_result(fx, "own",
-		    json_pack("{s:s s:I s:o s:b}", "volume", fx->volume, "term",
-			      (json_int_t)fx->effect.term, "members",
-			      members_json(fx->effect.members), "fresh",
-			      (fx->effect.flags & CORE_FLAG_FRESH) != 0),
-		    OWN_MS, 0);
+	json_t *args = json_pack("{s:s s:I s:o s:b}", "volume", fx->volume, "term",
+				 (json_int_t)fx->effect.term, "members",
+				 members_json(fx->effect.members), "fresh",
+				 (fx->effect.flags & CORE_FLAG_FRESH) != 0);
+
+	/* Whom it may serve, with the first word: no moment in between. */
+	if (fx->grants)
+		json_object_update(args, fx->grants);
+	csvd_result(fx, "own", args, OWN_MS, 0);
 }
 
 void cd_fx_vol_release(struct cd_fx *fx)

@@ -157,6 +157,7 @@ fail:
 	csv_nodes_free(v);
 	if (v->data_fd >= 0)
 		close(v->data_fd);
+	free(v->grants);
 	free(v);
 	return rc;
 }
@@ -319,6 +320,46 @@ static void owner_unanswered(void *arg, uint32_t nodes, struct csv_fh fh)
 		json_decref(list);
 }
 
+int csvd_grants(struct csv_vol *v, struct csv_grants *grants)
+{
+	struct csv_grants *old;
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&v->owner_lock);
+	if (v->owner)
+		rc = csv_owner_grants_set(v->owner, grants);
+	pthread_rwlock_unlock(&v->owner_lock);
+	pthread_mutex_lock(&v->lock);
+	old = v->grants;
+	if (old && old->seq > grants->seq)
+		old = grants;
+	else
+		v->grants = grants;
+	pthread_mutex_unlock(&v->lock);
+	free(old);
+	return rc;
+}
+
+/* Before anybody can ask the owner.  It looks at the file system: not under the volume's lock. */
+static int grants_give(struct csv_vol *v, struct csv_owner *o)
+{
+	struct csv_grants *copy = NULL;
+	size_t bytes;
+	bool some;
+	int rc;
+
+	pthread_mutex_lock(&v->lock);
+	some = v->grants != NULL;
+	bytes = some ? sizeof(*copy) + v->grants->count * sizeof(v->grants->vms[0]) : 0;
+	copy = some ? malloc(bytes) : NULL;
+	if (copy)
+		memcpy(copy, v->grants, bytes);
+	pthread_mutex_unlock(&v->lock);
+	rc = copy ? csv_owner_grants_set(o, copy) : some ? -ENOMEM : 0;
+	free(copy);
+	return rc;
+}
+
 int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, char *error)
 {
 	struct csv_owner_config *c;
@@ -361,6 +402,13 @@ int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, cha
 	free(c);
 	if (rc)
 		goto out;
+	rc = grants_give(v, o);
+	if (rc) {
+		(void)csv_owner_release(o, error);
+		csv_owner_free(o);
+		snprintf(error, CSVD_TEXT, "no memory for the table of VMs");
+		goto out;
+	}
 	pthread_rwlock_wrlock(&v->owner_lock);
 	v->owner = o;
 	pthread_rwlock_unlock(&v->owner_lock);

@@ -138,11 +138,89 @@ static int do_attach(struct request *r)
 	return csvd_attach(r->d, &a, r->error);
 }
 
+static int grant_parse(const json_t *j, struct csv_grant_vm *g)
+{
+	const json_t *disks = json_object_get(j, "disks"), *holders = json_object_get(j, "holders");
+	const char *vm = json_string_value(json_object_get(j, "vm"));
+	const json_t *e;
+	size_t i;
+
+	if (!vm || !cl_name_valid(vm) || !json_is_array(disks) ||
+	    json_array_size(disks) > CSV_GRANTS_DISKS || !json_is_array(holders))
+		return -EINVAL;
+	snprintf(g->vm, sizeof(g->vm), "%s", vm);
+	json_array_foreach(disks, i, e)
+	{
+		const char *path = json_string_value(e);
+
+		if (!path || strlen(path) >= CSV_GRANTS_PATH)
+			return -EINVAL;
+		snprintf(g->path[i], sizeof(g->path[i]), "%s", path);
+	}
+	json_array_foreach(holders, i, e)
+	{
+		json_int_t node = json_integer_value(json_object_get(e, "node"));
+		json_int_t generation = json_integer_value(json_object_get(e, "generation"));
+
+		if (node < 1 || node > (json_int_t)CL_NODES_MAX || generation < 0)
+			return -EINVAL;
+		g->generation[node - 1] = (uint64_t)generation;
+	}
+	return 0;
+}
+
+/* The table that the arguments seq and vms hold; NULL: there is none, or error is set. */
+static struct csv_grants *grants_parse(struct request *r)
+{
+	const json_t *list = json_object_get(r->msg, "vms"), *j;
+	json_int_t seq = json_integer_value(json_object_get(r->msg, "seq"));
+	size_t count = json_array_size(list), i;
+	struct csv_grants *g;
+
+	if (!list)
+		return NULL;
+	if (!json_is_array(list) || count > CSV_GRANTS_VMS || seq < 1) {
+		snprintf(r->error, sizeof(r->error), "%s: vms must be a list of at most %u, with a seq",
+			 r->verb, CSV_GRANTS_VMS);
+		return NULL;
+	}
+	g = calloc(1, sizeof(*g) + count * sizeof(g->vms[0]));
+	if (!g) {
+		snprintf(r->error, sizeof(r->error), "no memory");
+		return NULL;
+	}
+	g->seq = (uint64_t)seq;
+	g->count = count;
+	json_array_foreach(list, i, j)
+	{
+		if (grant_parse(j, &g->vms[i])) {
+			snprintf(r->error, sizeof(r->error), "%s: entry %zu of vms is not valid",
+				 r->verb, i);
+			free(g);
+			return NULL;
+		}
+	}
+	return g;
+}
+
+static int do_vms(struct request *r)
+{
+	struct csv_vol *v = vol_of(r);
+	struct csv_grants *g = grants_parse(r);
+
+	if (!v || r->error[0] || !g) {
+		free(g);
+		return v ? -EINVAL : -ENOENT;
+	}
+	return csvd_grants(v, g);
+}
+
 static int do_own(struct request *r)
 {
 	struct csv_vol *v = vol_of(r);
 	uint64_t term = number_of(r, "term");
 	const json_t *list = json_object_get(r->msg, "members"), *j;
+	struct csv_grants *g;
 	uint32_t members = 0;
 	size_t i;
 	int rc;
@@ -157,6 +235,11 @@ static int do_own(struct request *r)
 			return -EINVAL;
 		members |= 1u << (id - 1);
 	}
+	g = grants_parse(r);
+	if (r->error[0])
+		return -EINVAL;
+	if (g && csvd_grants(v, g))
+		return -ENOMEM;
 	rc = csvd_own(v, term, members, flag_of(r, "fresh"), r->error);
 	if (!rc && v->owner)
 		r->result = csv_owner_status(v->owner);
@@ -321,6 +404,7 @@ static const struct {
 } verbs[] = {
 	{"configure", do_configure},	 {"attach", do_attach},	    {"own", do_own},
 	{"owner", do_owner},		 {"release", do_release},   {"detach", do_detach},
+	{"vms", do_vms},
 	{"member-gone", do_member_gone}, {"down", do_down},	    {"redirect", do_redirect},
 	{"file-create", do_file_create}, {"file-delete", do_file_delete}, {"status", do_status},
 };

@@ -15,6 +15,7 @@
 #ifndef CSV_OWNER_H
 #define CSV_OWNER_H
 
+#include "csv/grants.h"
 #include "csv/lun.h"
 #include "csv/proto.h"
 
@@ -40,6 +41,7 @@ struct csv_owner_config {
 	void (*changed)(void *arg, const char *trouble);
 	/* Any thread: bit n-1: node n did not return a layout in time, and an operation failed for it. */
 	void (*unanswered)(void *arg, uint32_t nodes, struct csv_fh fh);
+	uint32_t grants_ms; /* how long a table that names a node is waited for; 0: GRANTS_WAIT_MS */
 	uint32_t recall_ms; /* how long a return is waited for; 0: OWNER_RECALL_MS */
 	void *arg;
 };
@@ -86,6 +88,12 @@ void csv_owner_returned(struct csv_owner *owner, uint32_t node, struct csv_fh fh
  * node comes back with the key of its next incarnation.
  */
 void csv_owner_member_gone(struct csv_owner *owner, uint32_t node);
+
+/*
+ * The newest table of clusterd (a copy is made; an older one than the owner has changes nothing).  Before
+ * the first one an owner serves everybody.  0 or -ENOMEM.
+ */
+int csv_owner_grants_set(struct csv_owner *owner, const struct csv_grants *grants);
 
 struct csv_peer {
 	uint32_t node;

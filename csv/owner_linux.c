@@ -129,6 +129,7 @@ void csv_owner_free(struct csv_owner *o)
 	pthread_mutex_destroy(&o->lock);
 	pthread_cond_destroy(&o->cond);
 	csv_lun_close(o->lun);
+	free(o->grants);
 	free(o->files);
 	free(o);
 }
@@ -286,6 +287,7 @@ int csv_owner_release(struct csv_owner *o, char *error)
 	pthread_mutex_lock(&o->lock);
 	o->mode = OWNER_CLOSING;
 	abandoned = o->abandoned;
+	pthread_cond_broadcast(&o->cond);
 	while (o->inside)
 		pthread_cond_wait(&o->cond, &o->lock);
 	pthread_mutex_unlock(&o->lock);

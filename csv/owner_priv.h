@@ -7,6 +7,7 @@
 #define CSV_OWNER_PRIV_H
 
 #include "csv/fs.h"
+#include "csv/grants.h"
 #include "csv/layout.h"
 #include "csv/owner.h"
 #include "csv/replay.h"
@@ -62,6 +63,8 @@ struct csv_owner {
 	struct csv_replay_cache replay;
 	struct csv_osession sessions[CL_NODES_MAX];
 	struct csv_ofile *buckets[OWNER_BUCKETS];
+	struct csv_grants *grants; /* ours; NULL: no table was brought */
+	uint64_t grants_said_ms;
 };
 
 /* One operation being served. */
@@ -91,6 +94,10 @@ void csv_owner_file_put(struct csv_owner *o, struct csv_ofile *f);
 void csv_owner_file_gone(struct csv_owner *o, struct csv_fh fh, bool orphan);
 /* A client has reclaimed everything. */
 void csv_owner_reclaim_done(struct csv_owner *o, uint32_t node);
+
+/* ---- ownergrants_linux.c ---- */
+/* 0 if the log lets the peer do this; waits for clusterd's next table where it may not know yet. */
+int32_t csv_owner_granted(struct csv_op_ctx *c, enum csv_rpc_op op);
 
 /* ---- ownerops_linux.c ---- */
 int csv_owner_op_open(struct csv_op_ctx *c);

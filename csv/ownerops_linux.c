@@ -606,6 +606,9 @@ int32_t csv_owner_serve(struct csv_owner *o, const struct csv_peer *peer,
 	pthread_mutex_unlock(&o->lock);
 	if (status)
 		return status;
+	status = csv_owner_granted(&c, hdr->op);
+	if (status)
+		goto out;
 	if (once) {
 		switch (replay_begin(o, peer, hdr, r, &status)) {
 		case CSV_REPLAY_REPEAT:

@@ -14,6 +14,7 @@
 #include "common/cl_gate.h"
 #include "common/cl_tls.h"
 #include "common/cl_types.h"
+#include "csv/grants.h"
 #include "csv/lun.h"
 #include "csv/map.h"
 #include "csv/owner.h"
@@ -114,6 +115,7 @@ struct csv_vol {
 	pthread_cond_t cond;
 	struct csv_volume_state state;
 	char owner_address[CSVD_ADDRESS];
+	struct csv_grants *grants; /* clusterd's newest table, or NULL */
 	uint64_t link; /* one up at each change of the connection */
 	struct cl_tls *recall_tls;
 	struct csv_slot slots[CSV_RPC_SLOTS];
@@ -305,6 +307,8 @@ struct csv_attach {
 /* Positive errno in the style of cl_ctl_reply_error() is the caller's affair: 0 or -errno, error filled in. */
 int csvd_attach(struct csvd *d, const struct csv_attach *a, char *error);
 int csvd_detach(struct csv_vol *v, bool force, char *error);
+/* Takes over the table; the newest counts. 0 or -ENOMEM. */
+int csvd_grants(struct csv_vol *v, struct csv_grants *grants);
 int csvd_own(struct csv_vol *v, uint64_t term, uint32_t members, bool fresh, char *error);
 int csvd_release(struct csv_vol *v, uint64_t term, char *error);
 /* Nothing may be written from here any more: once, whatever the volume's state says already. Any thread. */

@@ -165,7 +165,7 @@ static void handle(void *arg, struct cl_ctl_request req, const char *verb, const
 		cl_ctl_reply(server, req, json_pack("{s:I}", "instance", instance()));
 	} else if (strcmp(verb, "own") == 0) {
 		do_own(req, v, term);
-	} else if (strcmp(verb, "owner") == 0) {
+	} else if (strcmp(verb, "owner") == 0 || strcmp(verb, "vms") == 0) {
 		cl_ctl_reply(server, req, NULL);
 	} else if (strcmp(verb, "release") == 0) {
 		/* An own of this term or an older one that is still on its way comes to nothing. */

@@ -122,6 +122,7 @@ static int start(bool fresh)
 	config.changed = on_change;
 	config.unanswered = on_unanswered;
 	config.recall_ms = 200;
+	config.grants_ms = 500;
 	rc = csv_owner_start(&config, &owner, error);
 	if (rc)
 		printf("start: %s: %s\n", strerror(-rc), error);
@@ -227,6 +228,77 @@ static int deserted(struct csv_fh fh)
 	keys[2]++;
 	CHECK(greet(2) == 0 && ask(2, CSV_OP_RECLAIM_DONE) == 0);
 	CHECK(ask(2, CSV_OP_OPEN) == 0);
+	return 0;
+}
+
+/* What the log says of the VM "vm": up to which generation nodes 1 and 2 may have it. */
+static void grant(uint64_t seq, uint64_t first, uint64_t second)
+{
+	struct csv_grants *g = calloc(1, sizeof(*g) + sizeof(g->vms[0]));
+
+	g->seq = seq;
+	g->count = first || second; /* nobody has it: it is not in the table */
+	strcpy(g->vms[0].vm, "vm");
+	strcpy(g->vms[0].path[0], "img");
+	g->vms[0].generation[0] = first;
+	g->vms[0].generation[1] = second;
+	csv_owner_grants_set(owner, g);
+	free(g);
+}
+
+static void *grant_later(void *arg)
+{
+	usleep(100000);
+	grant(4, 1, 2);
+	return arg;
+}
+
+/* The log says that node 1 has the VM: nobody else is served its image, however high a generation he brings. */
+static int granted(struct csv_fh fh)
+{
+	pthread_t t;
+
+	grant(2, 1, 0);
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 1ull << 63;
+	CHECK(ask(2, CSV_OP_XOPEN) == -EACCES);
+	CHECK(ask(1, CSV_OP_XOPEN) == -EACCES);
+	m.generation = 1;
+	CHECK(ask(2, CSV_OP_XOPEN) == -EACCES);
+	m.len = 4096;
+	CHECK(ask(2, CSV_OP_READ) == -EACCES);
+	CHECK(ask(1, CSV_OP_READ) == 0);
+	m.len = 0;
+	m.data = "x";
+	m.data_bytes = 1;
+	CHECK(ask(2, CSV_OP_WRITE) == -EACCES);
+	m.data_bytes = 0;
+	m.flags = CSV_SET_SIZE;
+	CHECK(ask(2, CSV_OP_SETATTR) == -EACCES);
+	m.flags = CSV_RECLAIM_OPEN | CSV_RECLAIM_X | CSV_RECLAIM_HELD;
+	m.generation = 1;
+	CHECK(ask(2, CSV_OP_RECLAIM) == -ESTALE);
+	/* Everybody may look where it is, and at other files. */
+	msg(fh, "");
+	CHECK(ask(2, CSV_OP_GETATTR) == 0);
+	/* An older table changes nothing; a newer one ends the wait of who came before it. */
+	grant(1, 1, 2);
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 2;
+	pthread_create(&t, NULL, grant_later, NULL);
+	CHECK(ask(2, CSV_OP_XOPEN) == 0);
+	pthread_join(t, NULL);
+	CHECK(ask(2, CSV_OP_XCLOSE) == 0);
+	/* Stopped: it is a file as others are, and no VM's to open. */
+	grant(5, 0, 0);
+	m.generation = 3;
+	CHECK(ask(1, CSV_OP_XOPEN) == -EACCES);
+	msg(fh, "");
+	m.len = 4096;
+	CHECK(ask(2, CSV_OP_READ) == 0);
+	grant(6, 100, 100);
 	return 0;
 }
 
@@ -358,7 +430,7 @@ int main(void)
 	}
 	bad = start(true) ? 1
 			  : name_space() || image_make(&fh) || layouts(fh) ||
-				    deserted(fh) || exclusive(fh) || takeover(fh);
+				    deserted(fh) || granted(fh) || exclusive(fh) || takeover(fh);
 	printf("%s\n", bad ? "FAIL" : "ok");
 out:
 	snprintf(command, sizeof(command), "losetup -d %s 2>/dev/null", config.data_device);
