@@ -111,6 +111,7 @@ struct cd {
 	struct cd_port ports[CD_PORTS];
 	unsigned joins;
 	struct cl_gate join_knocks; /* connections that have not sent a request yet */
+	uint64_t logs_ms; /* when logs are looked at next; UINT64_MAX: they are being */
 	uint64_t corosync_try_ms; /* when to start corosync if it is not there */
 	uint64_t conf_digest; /* of the nodes in corosync.conf */
 

@@ -20,6 +20,7 @@
 
 #include "clusterd/corosync_files_exec.h"
 #include "clusterd/daemon.h"
+#include "clusterd/logs_linux.h"
 #include "clusterd/paths_linux.h"
 #include "clusterd/roles_linux.h"
 #include "common/cl_cleanup.h"
@@ -140,6 +141,39 @@ static void corosync_keep(struct cd *cd)
 	cd_pool_submit(cd->work, &job->job);
 }
 
+/* ---- logs ----------------------------------------------------------------------------------- */
+
+struct logs_job {
+	struct cd_job job;
+	struct cd *cd;
+};
+
+static void logs_run(struct cd_job *base __attribute__((unused)))
+{
+	(void)cd_logs_bound(CD_LOG_BYTES_MAX, CD_LOGS_BYTES_MAX);
+}
+
+static void logs_done(struct cd_job *base)
+{
+	((struct logs_job *)base)->cd->logs_ms = cd_now_ms() + CD_LOGS_EVERY_MS;
+	free(base);
+}
+
+static void logs_keep(struct cd *cd)
+{
+	struct logs_job *job;
+
+	if (cd_now_ms() < cd->logs_ms)
+		return;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return;
+	cd->logs_ms = UINT64_MAX;
+	job->cd = cd;
+	job->job = (struct cd_job){ .run = logs_run, .done = logs_done };
+	cd_pool_submit(cd->work, &job->job);
+}
+
 static void on_timer(void *arg)
 {
 	struct cd *cd = arg;
@@ -148,6 +182,7 @@ static void on_timer(void *arg)
 	qb_loop_timer_add(cd->loop, QB_LOOP_HIGH, TIMER_NS, cd, on_timer, &timer);
 	cd_drive_timer(cd);
 	corosync_keep(cd);
+	logs_keep(cd);
 }
 
 /* Before anything of ours asks for them.  Without, this node goes on with what it has, and says so. */
