@@ -74,6 +74,13 @@ int cd_check_bridge(const char *name, char *error, size_t cap_bytes)
 	snprintf(path, sizeof(path), "/sys/class/net/%.64s/bridge", name);
 	if (stat(path, &st) == 0)
 		return 0;
+	if (errno != ENOENT && errno != ENOTDIR) {
+		int rc = -errno;
+
+		snprintf(error, cap_bytes, "switch %.64s: %s cannot be looked at: %s", name, path,
+			 strerror(-rc));
+		return rc;
+	}
 	snprintf(error, cap_bytes, "switch %.64s: there is no bridge of that name on this node",
 		 name);
 	return -ENODEV;

@@ -62,9 +62,9 @@ int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_re
 	}
 	if (rc < 0) {
 		json_decref(args);
-		if (asprintf(ret_error, "csvd does not answer on %s", path) < 0)
+		if (asprintf(ret_error, "csvd does not answer on %s: %s", path, strerror(-rc)) < 0)
 			*ret_error = NULL;
-		return -ENOENT;
+		return -ENOTCONN;
 	}
 	rc = cl_ctl_client_call(client, verb, args, timeout_ms, ret_result, ret_error);
 	cl_ctl_client_free(client);
@@ -130,6 +130,13 @@ static int lock_look(pid_t *ret_pid)
 	text[n > 0 ? n : 0] = '\0';
 	*ret_pid = (pid_t)strtol(text, NULL, 10);
 	return 1;
+}
+
+int cd_csvd_look(void)
+{
+	pid_t pid;
+
+	return lock_look(&pid);
 }
 
 /* 1: the process has the file open, 0: it has not or is gone, -errno. */

@@ -9,12 +9,17 @@
 
 struct cd;
 
-/* As cl_ctl_client_call() on a connection of its own; waits a little for csvd to come back. */
+/*
+ * As cl_ctl_client_call() on a connection of its own; waits a little for csvd to come back.  -ENOTCONN: nobody was
+ * asked, which says nothing about what csvd has.
+ */
 int cd_csvd_call(const char *verb, json_t *args, int timeout_ms, json_t **ret_result,
 		 char **ret_error);
 /* Starts csvd if nobody answers on its socket.  0 it was there, 1 started, -errno. */
 int cd_csvd_ensure(char *error, size_t cap_bytes);
-/* SIGKILLs every csvd of this node and waits for its end: 0 or -ETIMEDOUT. */
+/* 1: a csvd is on this node, 0: none is (its lock is free), -errno: not known. */
+int cd_csvd_look(void);
+/* SIGKILLs the csvd of this node and waits for its end: 0, -ETIMEDOUT, -errno: not known whether it has ended. */
 int cd_csvd_kill(int timeout_ms);
 
 /*

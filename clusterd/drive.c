@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clusterd/csvd_linux.h"
+#include "clusterd/monitor_vmm.h"
 #include "clusterd/paths_linux.h"
 #include "clusterd/pki_gnutls.h"
 #include "common/cl_cleanup.h"
@@ -521,6 +522,7 @@ void cd_drive_timer(struct cd *cd)
 	if (!cd->replica)
 		return;
 	cd_lease_look(cd);
+	cd_monitor_retry(cd);
 	replica_timer(cd->replica, cd_now_ms(), (uint64_t)cd_wall_ms());
 	cd_drive_settle(cd);
 	if (cd->grants_again_ms && cd_now_ms() >= cd->grants_again_ms)

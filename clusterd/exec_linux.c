@@ -208,8 +208,8 @@ int cd_exec_cgroup_path(const char *name, char *out, size_t cap_bytes)
 }
 
 /*
- * An fd of its cgroup.procs, or -1.  Best effort: a host without cgroup v2 or without delegation loses the accounting
- * and a witness of what runs.
+ * An fd of its cgroup.procs, or -1.  Best effort: a host without cgroup v2 or without delegation
+ * loses the accounting and a witness of what runs.
  */
 static int cgroup_open(const char *name)
 {

@@ -36,6 +36,11 @@ static int paths_open(const char *id, bool any, struct paths *paths, char *error
 	int rc = scsi3pr_lun_find(id, &paths->lun);
 
 	paths->n = 0;
+	if (rc < 0 && rc != -ENODEV) {
+		snprintf(error, cap_bytes, "LUN %.64s: the disks of this node cannot be looked at: %s", id,
+			 strerror(-rc));
+		return rc;
+	}
 	if (rc < 0 || !paths->lun.n_paths) {
 		snprintf(error, cap_bytes, "LUN %s is not seen by this node", id);
 		return -ENODEV;
@@ -189,9 +194,12 @@ static int format(struct cd_fx *fx, struct paths *paths, char *error, size_t cap
 
 		memcpy(params.cluster_uuid, fx->cluster_uuid, CL_UUID_BYTES);
 		memcpy(params.volume_uuid, fx->volume_uuid, CL_UUID_BYTES);
-		/* Asked again after our restart: then it is this very volume already. */
-		if (csv_lun_super_read(lun, &super) != 0 ||
-		    memcmp(super.volume_uuid, fx->volume_uuid, CL_UUID_BYTES) != 0)
+		/* Asked again after our restart: then it is this very volume already.  What cannot be read may be it. */
+		rc = csv_lun_super_read(lun, &super);
+		if (rc < 0)
+			snprintf(text, sizeof(text), "its superblock cannot be read: %s", strerror(-rc));
+		if (rc == -EBADMSG || rc == -ENODATA ||
+		    (rc == 0 && memcmp(super.volume_uuid, fx->volume_uuid, CL_UUID_BYTES) != 0))
 			rc = csv_lun_format(lun, &params, text);
 		csv_lun_close(lun);
 	}

@@ -55,8 +55,7 @@ int cd_csvd_attach(struct cd_fx *fx, const char *device, char *error, size_t cap
 			  json_pack("{s:s s:s s:s s:s s:s}", "volume", fx->volume, "uuid", uuid,
 				    "lun", fx->lun, "device", device, "prkey", key),
 			  CALL_MS, &result, &text);
-	fx->result.values[0] =
-		(uint64_t)json_integer_value(json_object_get(result, "instance"));
+	fx->result.values[0] = (uint64_t)json_integer_value(json_object_get(result, "instance"));
 	json_decref(result);
 	if (rc < 0)
 		snprintf(error, cap_bytes, "csvd attach: %s", text ? text : strerror(-rc));
@@ -86,12 +85,23 @@ void cd_fx_vol_own(struct cd_fx *fx)
 	csvd_result(fx, "own", args, OWN_MS, 0);
 }
 
+/* A csvd that does not answer may own the volume still; one that is not there owns nothing. */
 void cd_fx_vol_release(struct cd_fx *fx)
 {
-	csvd_result(fx, "release",
-		    json_pack("{s:s s:I}", "volume", fx->volume, "term",
-			      (json_int_t)fx->effect.term),
-		    RELEASE_MS, ENOENT);
+	CL_CLEANUP_FREE char *error = NULL;
+	json_t *result = NULL;
+	int rc = cd_csvd_call(
+		"release",
+		json_pack("{s:s s:I}", "volume", fx->volume, "term", (json_int_t)fx->effect.term),
+		RELEASE_MS, &result, &error);
+
+	json_decref(result);
+	if (rc == 0 || rc == -ENOENT || (rc == -ENOTCONN && cd_csvd_look() == 0))
+		cd_fx_done(fx);
+	else if (rc == -ENOTCONN)
+		cd_fx_unknown(fx, "node %s: %.120s", fx->self, error ? error : strerror(-rc));
+	else
+		cd_fx_error(fx, -rc, error);
 }
 
 void cd_fx_vol_gone(struct cd_fx *fx)
@@ -104,8 +114,8 @@ void cd_fx_disk_create(struct cd_fx *fx)
 	const struct core_disk *disk = &fx->vm.disks[fx->effect.disk];
 
 	csvd_result(fx, "file-create",
-		    json_pack("{s:s s:s s:I}", "volume", fx->disk_volumes[fx->effect.disk],
-			      "path", disk->path, "size", (json_int_t)disk->size_bytes),
+		    json_pack("{s:s s:s s:I}", "volume", fx->disk_volumes[fx->effect.disk], "path",
+			      disk->path, "size", (json_int_t)disk->size_bytes),
 		    FILE_MS, fx->effect.flags & CORE_FLAG_AGAIN ? EEXIST : 0);
 }
 

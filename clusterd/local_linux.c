@@ -104,7 +104,7 @@ static void csvd_run(struct cd_job *base)
 
 	job->args = NULL;
 	json_decref(result);
-	if (rc < 0 && rc != -ENOENT)
+	if (rc < 0 && rc != -ENOENT && rc != -ENOTCONN)
 		cl_warning("csvd %s: %s", job->verb, error ? error : strerror(-rc));
 }
 

@@ -82,6 +82,9 @@ int cd_lun_check(const char *id, bool force, uint64_t own_key, struct cd_lun_che
 	struct csv_lun *open;
 	int rc = scsi3pr_lun_find(id, &lun);
 
+	if (rc < 0 && rc != -ENODEV)
+		return say(error, cap_bytes, rc, "LUN %s: the disks of this node cannot be looked at: %s", id,
+			   strerror(-rc));
 	if (rc < 0 || !lun.n_paths)
 		return say(error, cap_bytes, -ENODEV,
 			   "LUN %s is not seen by this node; `clusterctl lun list` shows those that are",

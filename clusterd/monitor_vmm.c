@@ -28,6 +28,7 @@ struct cd_vm_monitor {
 	char vm[CL_NAME_MAX];
 	uint64_t generation;
 	bool expected;
+	bool unwatched;     /* there was no thread for it: nobody would see its end */
 	char frozen[96];   /* by its lease: in words; "": it is not */
 	char stalled[128]; /* for want of space, as it was told */
 };
@@ -252,12 +253,28 @@ static struct cd_vm_monitor *monitor_find(struct cd *cd, const char *vm)
 	return m;
 }
 
-void cd_monitor_add(struct cd *cd, const char *vm, uint64_t generation)
+static void monitor_start(struct cd_vm_monitor *m)
 {
-	struct cd_vm_monitor *m = monitor_find(cd, vm);
 	pthread_attr_t attr;
 	sigset_t all, old;
 	pthread_t thread;
+	bool was = m->unwatched;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	m->unwatched = pthread_create(&thread, &attr, monitor_thread, m) != 0;
+	if (m->unwatched && !was)
+		cl_error("VM %s cannot be watched: no thread; tried again", m->vm);
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void cd_monitor_add(struct cd *cd, const char *vm, uint64_t generation)
+{
+	struct cd_vm_monitor *m = monitor_find(cd, vm);
 
 	if (m) {
 		m->generation = generation;
@@ -270,20 +287,16 @@ void cd_monitor_add(struct cd *cd, const char *vm, uint64_t generation)
 	m->cd = cd;
 	m->generation = generation;
 	snprintf(m->vm, sizeof(m->vm), "%s", vm);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 * 1024);
-	if (pthread_create(&thread, &attr, monitor_thread, m) == 0) {
-		m->next = cd->monitors;
-		cd->monitors = m;
-	} else {
-		cl_error("VM %s cannot be watched: no thread", vm);
-		free(m);
-	}
-	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	m->next = cd->monitors;
+	cd->monitors = m;
+	monitor_start(m);
+}
+
+void cd_monitor_retry(struct cd *cd)
+{
+	for (struct cd_vm_monitor *m = cd->monitors; m; m = m->next)
+		if (m->unwatched)
+			monitor_start(m);
 }
 
 void cd_monitor_expect_exit(struct cd *cd, const char *vm)

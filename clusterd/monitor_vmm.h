@@ -19,4 +19,7 @@ const char *cd_monitor_frozen(struct cd *cd, const char *vm);
 /* Why that VM stands still here for want of space, or NULL; borrowed likewise. */
 const char *cd_monitor_stalled(struct cd *cd, const char *vm);
 
+/* Now and then: those for which there was no thread. */
+void cd_monitor_retry(struct cd *cd);
+
 #endif

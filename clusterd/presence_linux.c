@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Locks and cgroups of vmms; see presence_linux.h.  A lock file holds "PID START CGROUP", written by us alone. */
+/* Locks and cgroups of vmms; see presence_linux.h.  A lock file holds "PID START CGROUP", written
+ * by us alone. */
 #include "clusterd/presence_linux.h"
 
 #include <dirent.h>
@@ -31,7 +32,8 @@ static void lock_path(const char *name, char out[CD_PATH_MAX])
 	cd_path(out, CD_PATH_MAX, CD_DIR_RUN, "lock/" PREFIX "%s", name);
 }
 
-/* Open file description locks go with the description, over fork and exec, and can be asked for without taking one. */
+/* Open file description locks go with the description, over fork and exec, and can be asked for
+ * without taking one. */
 static int lock_set(int fd, short type)
 {
 	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
@@ -84,7 +86,8 @@ int cd_presence_take(const char *name, const char *cgroup, struct cd_presence *r
 		return rc;
 	(void)cd_exec_cgroup_path(cgroup, full, sizeof(full)); /* a node may have none */
 	rc = record_write(write_fd, 0, 0, full);
-	/* From exclusive to shared without a gap; the vmm's own is read-only, or it could fill /run by it. */
+	/* From exclusive to shared without a gap; the vmm's own is read-only, or it could fill /run
+	 * by it. */
 	if (rc == 0)
 		rc = lock_set(write_fd, F_RDLCK);
 	if (rc < 0)
@@ -177,7 +180,8 @@ static int file_look(const char *path, struct record *ret)
 	return held < 0 && rc <= 0 ? held : rc;
 }
 
-/* Without a file (none was started, or somebody swept the folder) the cgroup of that name is asked. */
+/* Without a file (none was started, or somebody swept the folder) the cgroup of that name is asked.
+ */
 static int look(const char *name, struct record *ret)
 {
 	char path[CD_PATH_MAX], cgroup[CL_NAME_MAX + 8];

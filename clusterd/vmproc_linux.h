@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The vmm processes of this node, whoever started them and whenever: by presence_linux.h, and, for those that a clusterd
- * of before it started, by "--config RUN/vm/NAME/config.json" in /proc, whatever the program is called.  What cannot be
- * looked at is -errno and never "there is none".  Any thread; blocking.
+ * The vmm processes of this node, whoever started them and whenever: by presence_linux.h, and, for
+ * those that a clusterd of before it started, by "--config RUN/vm/NAME/config.json" in /proc,
+ * whatever the program is called.  What cannot be looked at is -errno and never "there is none".
+ * Any thread; blocking.
  */
 #ifndef CD_VMPROC_LINUX_H
 #define CD_VMPROC_LINUX_H
@@ -25,7 +26,8 @@ struct cd_vmproc {
 int cd_vmproc_list(struct cd_vmproc *out, size_t cap, size_t *ret_n);
 /* 1: there is one, 0: there is none, -errno: not known. */
 int cd_vmproc_look(const char *name);
-/* SIGKILL to every process of that VM; 0 when none is left, -ETIMEDOUT, -errno: not known whether one is. */
+/* SIGKILL to every process of that VM; 0 when none is left, -ETIMEDOUT, -errno: not known whether
+ * one is. */
 int cd_vmproc_kill(const char *name, int timeout_ms);
 /* Waits for the end of every process of that VM: as cd_vmproc_kill(). */
 int cd_vmproc_wait(const char *name, int timeout_ms);
@@ -33,8 +35,9 @@ int cd_vmproc_wait(const char *name, int timeout_ms);
 int cd_vmprocs_kill_all(int timeout_ms);
 
 /*
- * One call on its control socket: as cl_ctl_client_call(); -ENOENT if nobody listens there.  -EMFILE, -ENOMEM and their
- * like are our own trouble and say nothing about the vmm: cd_vmproc_own_trouble().
+ * One call on its control socket: as cl_ctl_client_call(); -ENOENT if nobody listens there.
+ * -EMFILE, -ENOMEM and their like are our own trouble and say nothing about the vmm:
+ * cd_vmproc_own_trouble().
  */
 int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout_ms,
 		   json_t **ret_result, char **ret_error);

@@ -106,9 +106,13 @@ static struct scsi3pr_dev *path_open(const char *id, unsigned *next, char *text)
 {
 	struct scsi3pr_lun lun;
 	struct scsi3pr_dev *dev;
+	int rc = scsi3pr_lun_find(id, &lun);
 
 	snprintf(text, SCSI3PR_TEXT_MAX, "LUN %s is not seen by this node any more", id);
-	if (scsi3pr_lun_find(id, &lun) < 0)
+	if (rc < 0 && rc != -ENODEV)
+		snprintf(text, SCSI3PR_TEXT_MAX, "LUN %s: the disks of this node cannot be looked at: %s", id,
+			 strerror(-rc));
+	if (rc < 0)
 		return NULL;
 	for (unsigned i = 0; i < lun.n_paths; i++) {
 		unsigned p = (*next + i) % lun.n_paths;

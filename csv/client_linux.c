@@ -434,15 +434,17 @@ static int local_recall(void *arg, struct csv_fh fh, uint64_t seq, uint32_t flag
 	struct local_recall *l = malloc(sizeof(*l));
 	pthread_t t;
 
-	if (!l)
-		return -ENOMEM;
-	*l = (struct local_recall){arg, fh, seq};
-	if (pthread_create(&t, NULL, local_recall_thread, l)) {
+	if (l) {
+		*l = (struct local_recall){arg, fh, seq};
+		if (!pthread_create(&t, NULL, local_recall_thread, l)) {
+			pthread_detach(t);
+			return 0;
+		}
 		free(l);
-		return -EAGAIN;
 	}
-	pthread_detach(t);
-	return 0;
+	/* Sent once a connection, like any other: it comes again with the next one. */
+	recall_unanswered(arg);
+	return -ENOMEM;
 }
 
 static int link_connect(struct csv_vol *v, const struct target *t, const char **ret_why)

@@ -339,7 +339,7 @@ static int do_file_create(struct request *r)
 	struct progress p = {r, text_of(r, "volume"), text_of(r, "path"), number_of(r, "size")};
 
 	if (!v || r->error[0])
-		return v ? -EINVAL : -ENOENT;
+		return v ? -EINVAL : -ENODEV;
 	if (!p.size) {
 		snprintf(r->error, sizeof(r->error), "file-create: size is 0");
 		return -EINVAL;
@@ -352,8 +352,9 @@ static int do_file_delete(struct request *r)
 	struct csv_vol *v = vol_of(r);
 	const char *path = text_of(r, "path");
 
+	/* Not -ENOENT: that says that the file is gone. */
 	if (!v || r->error[0])
-		return v ? -EINVAL : -ENOENT;
+		return v ? -EINVAL : -ENODEV;
 	return csv_file_delete(v, path, r->error);
 }
 

@@ -169,14 +169,17 @@ out:
 	return ret;
 }
 
-static bool in_use(const struct csv_lun *lun)
+/* 1, 0 or -errno: not known. */
+static int in_use(const struct csv_lun *lun)
 {
 	CL_CLEANUP_CLOSE int fd = -1;
 
 	if (!lun->is_block)
-		return false;
+		return 0;
 	fd = open(lun->device, O_RDONLY | O_EXCL | O_CLOEXEC);
-	return fd < 0 && errno == EBUSY;
+	if (fd >= 0)
+		return 0;
+	return errno == EBUSY ? 1 : -errno;
 }
 
 int csv_lun_probe(struct csv_lun *lun, struct csv_lun_probe *ret_probe, char *error)
@@ -188,7 +191,10 @@ int csv_lun_probe(struct csv_lun *lun, struct csv_lun_probe *ret_probe, char *er
 	ret_probe->size_bytes = lun->size_bytes;
 	ret_probe->block_bytes = lun->block_bytes;
 	ret_probe->too_small = lun->size_bytes < CSV_LUN_SIZE_MIN;
-	ret_probe->in_use = in_use(lun);
+	ret = in_use(lun);
+	if (ret < 0)
+		return fail_io(error, ret, lun, "looking whether it is in use");
+	ret_probe->in_use = ret;
 	if (lun->size_bytes >= CSV_LUN_DATA_OFF) {
 		ret = csv_lun_super_read(lun, &ret_probe->super);
 		if (ret == 0) {

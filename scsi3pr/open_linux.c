@@ -85,9 +85,18 @@ static ssize_t sys_read(const char *disk, const char *attribute, void *buf, size
 	return (ssize_t)n;
 }
 
-static void sys_text(const char *disk, const char *attribute, char *out, size_t cap_bytes)
+/* Says nothing about the disk: our own trouble. The rest (no such attribute, a disk that goes)
+ * does. */
+static bool own_trouble(ssize_t rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EACCES || rc == -EPERM;
+}
+
+/* 0, with "" where there is no such text; -errno: it could not be looked at. */
+static int sys_text(const char *disk, const char *attribute, char *out, size_t cap_bytes)
 {
 	ssize_t n = sys_read(disk, attribute, out, cap_bytes - 1);
+	int ret = own_trouble(n) ? (int)n : 0;
 
 	if (n < 0)
 		n = 0;
@@ -97,34 +106,71 @@ static void sys_text(const char *disk, const char *attribute, char *out, size_t 
 	for (char *p = out; *p; p++)
 		if (*p < 0x20 || *p > 0x7e)
 			*p = '?';
+	return ret;
 }
 
-static uint64_t sys_number(const char *disk, const char *attribute)
+static int sys_number(const char *disk, const char *attribute, uint64_t *ret_number)
 {
 	char text[32];
+	int ret = sys_text(disk, attribute, text, sizeof(text));
 
-	sys_text(disk, attribute, text, sizeof(text));
-	return strtoull(text, NULL, 10);
+	*ret_number = strtoull(text, NULL, 10);
+	return ret;
 }
 
-/* A disk whose sysfs has no page 0x83 is asked; one that cannot be opened has no id. */
-static void lun_id_find(const char *disk, struct scsi3pr_lun *lun)
+/* A disk whose sysfs has no page 0x83 is asked; one that cannot be opened, for a reason of its own,
+ * has no id. */
+static int lun_id_find(const char *disk, struct scsi3pr_lun *lun)
 {
 	uint8_t page[PR_VPD_BYTES_MAX];
 	ssize_t n = sys_read(disk, "device/vpd_pg83", page, sizeof(page));
 	struct scsi3pr_dev *dev;
 	struct scsi3pr_lun asked;
+	int ret;
 
+	if (own_trouble(n))
+		return (int)n;
 	if (n > 0) {
 		if (pr_vpd_id_decode(page, (size_t)n, lun->id) < 0)
 			lun->id[0] = '\0';
-		return;
+		return 0;
 	}
-	if (scsi3pr_open(lun->path[0], 5000, &dev, NULL) < 0)
-		return;
+	ret = scsi3pr_open(lun->path[0], 5000, &dev, NULL);
+	if (ret < 0)
+		return own_trouble(ret) ? ret : 0;
 	if (scsi3pr_identify(dev, &asked) == 0)
 		memcpy(lun->id, asked.id, sizeof(lun->id));
 	scsi3pr_close(dev);
+	return 0;
+}
+
+/* 1: a SCSI disk; 0: none, or it is gone; -errno: not known. */
+static int disk_look(const char *disk, struct scsi3pr_lun *lun)
+{
+	uint64_t sectors = 0, block = 0;
+	char type[8];
+	int ret;
+
+	*lun = (struct scsi3pr_lun){ .n_paths = 1 };
+	if (strncmp(disk, "sd", 2) != 0)
+		return 0;
+	/* The INQUIRY device type; other block devices have none. */
+	ret = sys_text(disk, "device/type", type, sizeof(type));
+	if (ret < 0 || strcmp(type, "0") != 0)
+		return ret;
+	snprintf(lun->path[0], sizeof(lun->path[0]), "/dev/%.32s", disk);
+	ret = sys_number(disk, "size", &sectors);
+	if (ret == 0)
+		ret = sys_number(disk, "queue/logical_block_size", &block);
+	if (ret == 0)
+		ret = sys_text(disk, "device/vendor", lun->vendor, sizeof(lun->vendor));
+	if (ret == 0)
+		ret = sys_text(disk, "device/model", lun->product, sizeof(lun->product));
+	if (ret == 0)
+		ret = lun_id_find(disk, lun);
+	lun->size_bytes = sectors * 512;
+	lun->block_bytes = (uint32_t)block;
+	return ret < 0 ? ret : 1;
 }
 
 static void lun_add(struct scsi3pr_lun *luns, size_t cap, size_t *n, bool *full,
@@ -147,32 +193,23 @@ int scsi3pr_luns_list(struct scsi3pr_lun *ret_luns, size_t cap, size_t *ret_n)
 {
 	struct dirent **entries = NULL;
 	bool full = false;
-	int count;
+	int count, ret = 0;
 
 	*ret_n = 0;
 	count = scandir(SYS_BLOCK, &entries, NULL, versionsort);
 	if (count < 0)
 		return -errno;
 	for (int i = 0; i < count; i++) {
-		const char *disk = entries[i]->d_name;
-		struct scsi3pr_lun lun = { .n_paths = 1 };
-		char type[8];
+		struct scsi3pr_lun lun;
+		int is = ret < 0 ? 0 : disk_look(entries[i]->d_name, &lun);
 
-		/* device/type is the INQUIRY device type; other block devices have none. */
-		sys_text(disk, "device/type", type, sizeof(type));
-		if (strncmp(disk, "sd", 2) == 0 && strcmp(type, "0") == 0) {
-			snprintf(lun.path[0], sizeof(lun.path[0]), "/dev/%.32s", disk);
-			lun.size_bytes = sys_number(disk, "size") * 512;
-			lun.block_bytes = (uint32_t)sys_number(disk, "queue/logical_block_size");
-			sys_text(disk, "device/vendor", lun.vendor, sizeof(lun.vendor));
-			sys_text(disk, "device/model", lun.product, sizeof(lun.product));
-			lun_id_find(disk, &lun);
+		if (is > 0)
 			lun_add(ret_luns, cap, ret_n, &full, &lun);
-		}
+		ret = is < 0 ? is : ret;
 		free(entries[i]);
 	}
 	free(entries);
-	return full ? -ENOSPC : 0;
+	return ret < 0 ? ret : full ? -ENOSPC : 0;
 }
 
 int scsi3pr_lun_find(const char *id, struct scsi3pr_lun *ret_lun)

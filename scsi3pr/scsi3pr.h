@@ -225,10 +225,10 @@ int scsi3pr_identify(struct scsi3pr_dev *dev, struct scsi3pr_lun *ret_lun);
 
 /*
  * Every SCSI disk of this node (Linux), paths of one LUN joined by id; those without an id are
- * listed apart.  -ENOSPC after filling cap entries.
+ * listed apart.  -ENOSPC after filling cap entries; any other error: not all of them are known.
  */
 int scsi3pr_luns_list(struct scsi3pr_lun *ret_luns, size_t cap, size_t *ret_n);
-/* The LUN with that id (letter case ignored), or -ENODEV. */
+/* The LUN with that id (letter case ignored), or -ENODEV; any other error: it could not be looked for. */
 int scsi3pr_lun_find(const char *id, struct scsi3pr_lun *ret_lun);
 
 #endif

@@ -127,12 +127,15 @@ static const struct pr_transport sgio_transport = {
 	.close = sgio_close,
 };
 
-static bool sysfs_has(dev_t dev, const char *name)
+/* 1, 0 or -errno: not known. */
+static int sysfs_has(dev_t dev, const char *name)
 {
 	char path[96];
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major(dev), minor(dev), name);
-	return access(path, F_OK) == 0;
+	if (access(path, F_OK) == 0)
+		return 1;
+	return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 }
 
 int pr_sgio_open(const char *path, const struct pr_transport **ret_transport, void **ret_ctx,
@@ -141,7 +144,7 @@ int pr_sgio_open(const char *path, const struct pr_transport **ret_transport, vo
 	CL_CLEANUP_CLOSE int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	struct sgio *sgio;
 	struct stat st;
-	int version = 0;
+	int version = 0, is_dm, is_partition;
 
 	if (fd < 0) {
 		int ret = -errno;
@@ -153,7 +156,15 @@ int pr_sgio_open(const char *path, const struct pr_transport **ret_transport, vo
 		snprintf(error, SCSI3PR_TEXT_MAX, "%s: not a device", path);
 		return -EINVAL;
 	}
-	if (S_ISBLK(st.st_mode) && sysfs_has(st.st_rdev, "dm")) {
+	is_dm = S_ISBLK(st.st_mode) ? sysfs_has(st.st_rdev, "dm") : 0;
+	is_partition = S_ISBLK(st.st_mode) ? sysfs_has(st.st_rdev, "partition") : 0;
+	if (is_dm < 0 || is_partition < 0) {
+		snprintf(error, SCSI3PR_TEXT_MAX,
+			 "%s: what kind of device it is cannot be looked at: %s", path,
+			 strerror(is_dm < 0 ? -is_dm : -is_partition));
+		return is_dm < 0 ? is_dm : is_partition;
+	}
+	if (is_dm) {
 		snprintf(error, SCSI3PR_TEXT_MAX,
 			 "%s: is a device-mapper device: there PREEMPT AND ABORT loses its ABORT "
 			 "and "
@@ -161,7 +172,7 @@ int pr_sgio_open(const char *path, const struct pr_transport **ret_transport, vo
 			 path);
 		return -EOPNOTSUPP;
 	}
-	if (S_ISBLK(st.st_mode) && sysfs_has(st.st_rdev, "partition")) {
+	if (is_partition) {
 		snprintf(error, SCSI3PR_TEXT_MAX,
 			 "%s: is a partition; reservations are of the whole disk", path);
 		return -EOPNOTSUPP;

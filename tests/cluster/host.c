@@ -47,7 +47,7 @@ int csv_lun_super_read(struct csv_lun *lun, struct csv_super *ret_super)
 
 	memset(ret_super, 0, sizeof(*ret_super));
 	if (rc < 0)
-		return rc;
+		return rc == -ENOENT ? -ENODATA : rc;
 	rc = len == CL_UUID_BYTES ? 0 : -EBADMSG;
 	if (rc == 0)
 		memcpy(ret_super->volume_uuid, data, CL_UUID_BYTES);

@@ -42,7 +42,12 @@ is "open: Stale file handle" "$(on n1 timeout 300 /root/csv/csvtool hold v1 imag
 is "open: Stale file handle" "$(on n1 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 1 1)" "a lower one too"
 on n1 sh -c "echo x > $MNT/images/d1.img" 2> /dev/null
 is 1 "$(on n1 sh -c "rm $MNT/images/d1.img 2> /dev/null; echo \$?")" "a disk in use is not removed or written by others"
+files_of() { # files_of NODE SOFT: of its csvd
+	on "$1" python3 -c "import resource; resource.prlimit($(on "$1" cat /root/csv/csvd.pid), resource.RLIMIT_NOFILE, ($2, 65536))" || fail prlimit
+}
+files_of n2 3 # a recall must not need a descriptor: without one the device would stay live, or the recall unanswered
 on n1 sh -c "(sleep 2; echo) | /root/csv/csvtool move v1 images/d1.img vm1 3" > "$tmp/move" || fail "move: $(cat "$tmp/move")"
+files_of n2 65536
 say "$(grep active "$tmp/move")"
 wait_for 120 "the lower generation is displaced" on n2 grep -q "event displaced" /root/csv/hold.out
 is "open: Stale file handle" "$(on n2 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 2 1)" "it cannot come back"
@@ -78,8 +83,17 @@ step "redirect"
 ctl n2 redirect volume=v1 on=true > /dev/null || fail "redirect: $(cat "$tmp/err")"
 is fs-redirected "$(state n2)" "n2 says so"
 wait_for 120 "the disk is given another way" on n2 grep -q "event changed" /root/csv/hold.out
+changes() { [ "$(on n2 grep -c 'event changed' /root/csv/hold.out)" = "$1" ]; }
+csvd_kill n2
+csvd_start n2
+attach n2 1
+own n2 '[1,2]' false
+for n in n1 n2; do wait_for 180 "$n direct" is_state $n direct; done
+wait_for 120 "a csvd that was killed takes the redirected disk over" changes 2
+ctl n2 status | grep -q '"mode": "redirected"' || fail "the disk is not redirected"
+on n2 pidof csvtool > /dev/null || fail "the disk's user ended: $(held n2)"
 ctl n2 redirect volume=v1 on=false > /dev/null
-wait_for 120 "and goes back" sh -c "[ \$($LAB exec n2 -- grep -c 'event changed' /root/csv/hold.out) = 2 ]"
+wait_for 120 "and goes back" changes 3
 
 step "down"
 ctl n2 down volume=v1 reason="test: key lost" > /dev/null

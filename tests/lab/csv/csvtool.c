@@ -122,7 +122,8 @@ static int do_hold(char **a)
 		    pread(csv_disk_fd(d), back, BLOCK, (off_t)s.offset) != BLOCK) {
 			int err = errno;
 
-			for (int i = 0; i < 500 && !last_event; i++) {
+			/* csvd may be away for a while; the vmm waits, too. */
+			for (int i = 0; i < 18000 && !last_event; i++) {
 				usleep(10000);
 				csv_client_service(c);
 			}

@@ -180,7 +180,7 @@ static bool entry_exists(void)
 
 static void wait_event(void)
 {
-	for (int i = 0; i < 2000 && !events; i++)
+	for (int i = 0; i < 30000 && !events; i++)
 		usleep(1000);
 }
 

@@ -84,7 +84,7 @@ static void world(void)
 
 static bool all_down(void)
 {
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		if (!strcmp(fake_dm_find("hf-vol-data")->table, "error") &&
 		    !strcmp(fake_dm_find("hf-vol-83-1-1")->table, "error"))
 			return true;
@@ -123,7 +123,7 @@ static void tried_again(void)
 	d.vols = &vol;
 	fake_dm_fail(0, ENOMEM);
 	csvd_down(&vol, "this node was fenced");
-	for (int i = 0; i < 3000 && (disk->users || !vol.data_cut_again); i++)
+	for (int i = 0; i < 30000 && (disk->users || !vol.data_cut_again); i++)
 		usleep(1000);
 	CU_ASSERT_TRUE(disk->active);
 	fake_dm_fail(0, 0);
