@@ -31,7 +31,7 @@ pid=$(on n1 cat $D/vmm.pid)
 generation=$(ctl n1 vm list --json | jq -r '.vms[0].generation')
 held() { on n1 sh -c "ls -l /proc/$pid/fd | grep -c '/run/holdfast/lock/vm-a'"; }
 is 1 "$(held)" "the vmm has its lock"
-alone() { is 1 "$(on n1 sh -c "cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\\0' ' ' | grep -ao -- '--config $D/config.json' | wc -l")" "one vmm of a"; }
+alone() { is 1 "$(on n1 sh -c "cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\\0' ' ' | grep -ao -- '[-]-config $D/config.json' | wc -l")" "one vmm of a"; }
 
 say "another build is installed, and clusterd starts anew"
 daemon=$(on n1 cat /run/holdfast/clusterd.pid)
