@@ -60,6 +60,14 @@ grep -qx '	wwid "360014050000000000000000000000001"' "$dir/etc/multipath/conf.d/
 }
 host check; status=$?
 is "then all is well" 0 ""
+echo '["a|.*|"]' > "$dir/filter"
+rm "$dir/etc/lvm/lvmlocal.conf"
+host apply; status=$?
+is "apply where nobody set a filter" 0 "wrote devices/global_filter"
+grep -qxF 'devices/global_filter = [ "r|^/dev/mapper/hf-|", "a|^/dev/mapper/|", "r|^/dev/dm-|" ]' "$dir/etc/lvm/lvmlocal.conf" || {
+	echo "the default filter: $(cat "$dir/etc/lvm/lvmlocal.conf")"
+	bad=1
+}
 host apply; status=$?
 not "a second apply changes nothing" wrote
 
