@@ -278,16 +278,22 @@ static int do_detach(struct request *r)
 static int do_member_gone(struct request *r)
 {
 	uint64_t node = number_of(r, "node");
+	int rc = 0, one;
 
 	if (r->error[0] || node < 1 || node > CL_NODES_MAX)
 		return -EINVAL;
 	for (struct csv_vol *v = csvd_vol_next(r->d, NULL); v; v = csvd_vol_next(r->d, v)) {
 		pthread_rwlock_rdlock(&v->owner_lock);
-		if (v->owner)
-			csv_owner_member_gone(v->owner, (uint32_t)node);
+		one = v->owner ? csv_owner_member_gone(v->owner, (uint32_t)node) : 0;
 		pthread_rwlock_unlock(&v->owner_lock);
+		if (!one)
+			continue;
+		rc = one;
+		snprintf(r->error, sizeof(r->error),
+			 "volume %s: an operation of node %llu is still under way", v->name,
+			 (unsigned long long)node);
 	}
-	return 0;
+	return rc;
 }
 
 static int do_down(struct request *r)

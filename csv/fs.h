@@ -12,6 +12,7 @@
 #ifndef CSV_FS_H
 #define CSV_FS_H
 
+#include "csv/layout.h"
 #include "csv/proto.h"
 
 #include <stdbool.h>
@@ -83,9 +84,10 @@ int csv_fs_zero(struct csv_fs_file *file, uint64_t off, uint64_t len);
 int csv_fs_fsync(struct csv_fs_file *file);
 int csv_fs_touch(struct csv_fs_file *file);
 int csv_fs_size(struct csv_fs_file *file, uint64_t *ret_size);
-/* The generation that the file remembers, 0 if none. */
-int csv_fs_generation_get(struct csv_fs_file *file, uint64_t *ret_generation);
-int csv_fs_generation_set(struct csv_fs_file *file, uint64_t generation);
+/* What the file remembers; all zero if nothing. -EBADMSG: what it has is no record. */
+int csv_fs_record_get(struct csv_fs_file *file, struct csv_xrecord *ret_record);
+/* NULL: it forgets. */
+int csv_fs_record_set(struct csv_fs_file *file, const struct csv_xrecord *record);
 /*
  * The extents that may be used directly: fsync, drop of cached pages, FIEMAP twice with the same
  * answer (rules B7, B8, B9).  Only written, unshared, aligned ones below the size's last whole

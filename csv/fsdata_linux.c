@@ -2,9 +2,9 @@
 /*
  * File data and maps on the owner's XFS.
  *
- * Other nodes write straight to the LUN, so the owner's page cache may lie (rule C2).  Data therefore moves by
- * O_DIRECT; only a partial block at or beyond the end of the file, which no layout ever covers, goes
- * through the page cache, is made durable at once and is dropped from it.
+ * Other nodes write straight to the LUN, so the owner's page cache may lie (rule C2).  Data
+ * therefore moves by O_DIRECT; only a partial block at or beyond the end of the file, which no
+ * layout ever covers, goes through the page cache, is made durable at once and is dropped from it.
  */
 #include "csv/fs.h"
 #include "csv/fs_priv.h"
@@ -108,7 +108,7 @@ static int write_full(int fd, const void *buf, size_t len, uint64_t off)
 	size_t done = 0;
 
 	while (done < len) {
-		struct iovec v = {(char *)buf + done, len - done};
+		struct iovec v = { (char *)buf + done, len - done };
 		ssize_t n = pwritev2(fd, &v, 1, (off_t)(off + done), RWF_DSYNC);
 
 		if (n < 0 && errno == EINTR)
@@ -126,7 +126,7 @@ static int write_full(int fd, const void *buf, size_t len, uint64_t off)
 static int cache_drop(struct csv_fs_file *f, uint64_t off, uint64_t len)
 {
 	char byte;
-	struct iovec v = {&byte, 1};
+	struct iovec v = { &byte, 1 };
 
 	for (int i = 0; i < 100; i++) {
 		ssize_t n;
@@ -140,8 +140,8 @@ static int cache_drop(struct csv_fs_file *f, uint64_t off, uint64_t len)
 	return -EBUSY;
 }
 
-int csv_fs_read(struct csv_fs_file *file, uint64_t off, size_t len, void *buf, const void **ret_data,
-		size_t *ret_len)
+int csv_fs_read(struct csv_fs_file *file, uint64_t off, size_t len, void *buf,
+		const void **ret_data, size_t *ret_len)
 {
 	uint64_t start = block_down(off);
 	size_t lead = (size_t)(off - start);
@@ -296,24 +296,37 @@ int csv_fs_size(struct csv_fs_file *file, uint64_t *ret_size)
 	return 0;
 }
 
-int csv_fs_generation_get(struct csv_fs_file *file, uint64_t *ret_generation)
+/* "GENERATION VM", or "GENERATION" by a release that did not know whose. */
+int csv_fs_record_get(struct csv_fs_file *file, struct csv_xrecord *ret_record)
 {
-	char text[32];
+	char text[32 + CL_NAME_MAX], *end;
 	ssize_t n = fgetxattr(file->buffered, GENERATION_XATTR, text, sizeof(text) - 1);
 
-	*ret_generation = 0;
+	memset(ret_record, 0, sizeof(*ret_record));
 	if (n < 0)
 		return errno == ENODATA ? 0 : -errno;
 	text[n] = 0;
-	*ret_generation = strtoull(text, NULL, 10);
+	errno = 0;
+	ret_record->generation = strtoull(text, &end, 10);
+	if (end == text || errno || (*end && (*end != ' ' || !cl_name_valid(end + 1))))
+		return -EBADMSG;
+	if (*end)
+		snprintf(ret_record->vm, sizeof(ret_record->vm), "%s", end + 1);
 	return 0;
 }
 
-int csv_fs_generation_set(struct csv_fs_file *file, uint64_t generation)
+int csv_fs_record_set(struct csv_fs_file *file, const struct csv_xrecord *record)
 {
-	char text[32];
-	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)generation);
+	char text[32 + CL_NAME_MAX];
+	int n;
 
+	if (!record) {
+		if (!fremovexattr(file->buffered, GENERATION_XATTR) || errno == ENODATA)
+			return 0;
+		return -errno;
+	}
+	n = snprintf(text, sizeof(text), "%llu%s%s", (unsigned long long)record->generation,
+		     record->vm[0] ? " " : "", record->vm);
 	return fsetxattr(file->buffered, GENERATION_XATTR, text, (size_t)n, 0) ? -errno : 0;
 }
 
@@ -364,7 +377,7 @@ static int map_once(int fd, uint64_t limit, struct csv_wire_extent *out, size_t 
 			}
 			if (n == cap)
 				return -E2BIG;
-			out[n++] = (struct csv_wire_extent){e->fe_logical, e->fe_physical, len};
+			out[n++] = (struct csv_wire_extent){ e->fe_logical, e->fe_physical, len };
 		}
 	}
 	*ret_n = n;

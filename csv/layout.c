@@ -5,6 +5,8 @@
  */
 #include "csv/layout.h"
 
+#include "csv/mutant.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -95,7 +97,7 @@ static void hold_drop(struct csv_lfile *f, uint32_t node)
 static bool file_put(struct csv_layouts *t, struct csv_lfile *f, bool *ret_orphan)
 {
 	/* A recall in progress keeps the entry: its number must not be given again. */
-	if (f->opens || f->x_node || f->recalls || holders(f))
+	if (f->opens || f->x_node || f->recalls || f->entering || holders(f))
 		return false;
 	*ret_orphan = f->orphan;
 	file_remove(t, f);
@@ -137,7 +139,7 @@ enum csv_grant csv_layout_grant(struct csv_layouts *t, struct csv_fh fh, uint32_
 		return CSV_GRANT_NOT_OPEN;
 	if (f->x_node)
 		return CSV_GRANT_EXCLUSIVE;
-	if (f->recalls || f->recalled)
+	if (f->recalls || f->recalled || f->entering)
 		return CSV_GRANT_RECALLING;
 	others = holders(f) & ~csv_node_bit(node);
 	if (write ? others != 0 : f->writer && f->writer != node)
@@ -155,46 +157,87 @@ enum csv_grant csv_layout_grant(struct csv_layouts *t, struct csv_fh fh, uint32_
 	return CSV_GRANT_OK;
 }
 
-enum csv_xopen csv_layout_xopen(struct csv_layouts *t, struct csv_fh fh, uint32_t node,
-				const char *vm, uint64_t generation, uint64_t floor,
-				uint64_t *ret_seq)
+static bool is_other_vm(const struct csv_lfile *f, const struct csv_xrecord *record, const char *vm)
 {
-	struct csv_lfile *f = file_get(t, fh);
+	if (f->x_node)
+		return strcmp(f->x_vm, vm) != 0;
+	return record->vm[0] && strcmp(record->vm, vm);
+}
 
-	assert(node >= 1 && node <= CL_NODES_MAX);
-	if (!f)
-		return CSV_XOPEN_FULL;
-	if (f->x_highest < floor)
-		f->x_highest = floor;
-	if (generation < f->x_highest)
-		goto stale;
-	if (f->x_node && generation == f->x_generation && (f->x_node != node || strcmp(f->x_vm, vm)))
-		goto stale;
-	if (f->recalled & ~csv_node_bit(node))
-		return CSV_XOPEN_RECALLING;
-	/* Who holds nothing any more has been cut off: the owner refuses what it still sends. */
-	if (f->x_node && (f->x_node != node || generation != f->x_generation) && holders(f))
-		return CSV_XOPEN_DISPLACE;
-	if (!f->x_node && holders(f))
-		return CSV_XOPEN_RECALL;
+static void x_set(struct csv_lfile *f, uint32_t node, const char *vm, uint64_t generation)
+{
 	f->x_node = node;
 	f->x_generation = generation;
 	f->x_highest = generation;
 	strncpy(f->x_vm, vm, sizeof(f->x_vm) - 1);
 	f->x_vm[sizeof(f->x_vm) - 1] = 0;
 	f->confirmed |= csv_node_bit(node);
+}
+
+enum csv_xopen csv_layout_xopen_begin(struct csv_layouts *t, struct csv_fh fh)
+{
+	struct csv_lfile *f = file_get(t, fh);
+
+	if (!f)
+		return CSV_XOPEN_FULL;
+	if (f->entering)
+		return CSV_XOPEN_RECALLING;
+	f->entering = true;
+	return CSV_XOPEN_OK;
+}
+
+bool csv_layout_xopen_end(struct csv_layouts *t, struct csv_fh fh)
+{
+	struct csv_lfile *f = csv_layout_find(t, fh);
+	bool orphan = false;
+
+	assert(f && f->entering);
+	f->entering = false;
+	(void)file_put(t, f, &orphan);
+	return orphan;
+}
+
+enum csv_xopen csv_layout_xopen(struct csv_layouts *t, struct csv_fh fh, uint32_t node,
+				const char *vm, uint64_t generation,
+				const struct csv_xrecord *record, uint64_t *ret_seq)
+{
+	struct csv_lfile *f = file_get(t, fh);
+	enum csv_xopen refused = CSV_XOPEN_STALE;
+	bool orphan;
+
+	assert(node >= 1 && node <= CL_NODES_MAX);
+	if (!f)
+		return CSV_XOPEN_FULL;
+	if (!CSV_MUTANT(1) && f->x_highest < record->generation)
+		f->x_highest = record->generation;
+	if (!CSV_MUTANT(2) && is_other_vm(f, record, vm)) {
+		refused = CSV_XOPEN_OTHER;
+		goto refuse;
+	}
+	if (!CSV_MUTANT(3) && generation < f->x_highest)
+		goto refuse;
+	if (!CSV_MUTANT(4) && f->x_node && generation == f->x_generation && f->x_node != node)
+		goto refuse;
+	/* A change of the file that has begun: its blocks may be another file's at its end. */
+	if (!CSV_MUTANT(5) && f->recalls)
+		return CSV_XOPEN_RECALLING;
+	if (f->recalled & ~csv_node_bit(node))
+		return CSV_XOPEN_RECALLING;
+	/* Who holds nothing any more has been cut off: the owner refuses what it still sends. */
+	if (!CSV_MUTANT(6) && f->x_node && (f->x_node != node || generation != f->x_generation) &&
+	    holders(f))
+		return CSV_XOPEN_DISPLACE;
+	if (!CSV_MUTANT(7) && !f->x_node && holders(f))
+		return CSV_XOPEN_RECALL;
+	x_set(f, node, vm, generation);
 	f->readers = 0;
 	f->writer = node;
 	f->hold_seq[node - 1] = ++f->seq;
 	*ret_seq = f->seq;
 	return CSV_XOPEN_OK;
-stale:
-	{
-		bool orphan;
-
-		(void)file_put(t, f, &orphan);
-	}
-	return CSV_XOPEN_STALE;
+refuse:
+	(void)file_put(t, f, &orphan);
+	return refused;
 }
 
 bool csv_layout_xclose(struct csv_layouts *t, struct csv_fh fh, uint32_t node, uint64_t generation,
@@ -212,25 +255,51 @@ bool csv_layout_xclose(struct csv_layouts *t, struct csv_fh fh, uint32_t node, u
 }
 
 int csv_layout_xreclaim(struct csv_layouts *t, struct csv_fh fh, uint32_t node, const char *vm,
-			uint64_t generation, bool held, uint64_t *ret_seq)
+			uint64_t generation, const struct csv_xrecord *record, bool held,
+			uint64_t *ret_seq)
 {
 	struct csv_lfile *f = file_get(t, fh);
+	bool orphan;
 
 	if (!f)
 		return -ENFILE;
-	if (generation < f->x_highest || (f->x_node && f->x_node != node))
+	if (f->x_node && f->x_node != node)
 		return -ESTALE;
-	f->x_node = node;
-	f->x_generation = generation;
-	f->x_highest = generation;
-	strncpy(f->x_vm, vm, sizeof(f->x_vm) - 1);
-	f->x_vm[sizeof(f->x_vm) - 1] = 0;
-	f->confirmed |= csv_node_bit(node);
+	if (generation < f->x_highest || is_other_vm(f, record, vm) ||
+	    (!CSV_MUTANT(8) && generation < record->generation))
+		goto refuse;
+	/* After its grace another may have begun something: too late to have had it all the time.
+	 */
+	if (!CSV_MUTANT(9) && !f->x_node && (f->recalls || holders(f) & ~csv_node_bit(node)))
+		goto refuse;
+	x_set(f, node, vm, generation);
 	if (held)
 		f->writer = node;
 	f->hold_seq[node - 1] = ++f->seq;
 	*ret_seq = f->seq;
 	return 0;
+refuse:
+	(void)file_put(t, f, &orphan);
+	return -ESTALE;
+}
+
+enum csv_change csv_layout_change_begin(struct csv_layouts *t, struct csv_fh fh, uint32_t own_node,
+					uint32_t *ret_tell, uint64_t *ret_seq)
+{
+	struct csv_lfile *f = file_get(t, fh);
+	bool own;
+
+	*ret_tell = 0;
+	*ret_seq = 0;
+	if (!f)
+		return CSV_CHANGE_FULL;
+	own = own_node && f->x_node == own_node && (CSV_MUTANT(10) || !f->writer);
+	if (!CSV_MUTANT(11) && f->x_node && !own)
+		return CSV_CHANGE_EXCLUSIVE;
+	if (!CSV_MUTANT(12) && f->entering)
+		return CSV_CHANGE_WAIT;
+	*ret_tell = csv_layout_recall_begin(t, fh, CSV_RECALL_ALL, own_node, ret_seq);
+	return CSV_CHANGE_OK;
 }
 
 uint32_t csv_layout_recall_begin(struct csv_layouts *t, struct csv_fh fh, enum csv_recall_scope s,

@@ -8,10 +8,14 @@
  *
  * Rules (reference: RFC 5663 2.3.2, 2.3.6, 2.6):
  *   - one node may hold a read-write layout of a file, or several nodes read-only ones;
- *   - between recall_begin and recall_end nothing is granted for the file (RECALLCONFLICT);
- *   - every grant and recall has a number of the file's one sequence, so that a grant that crosses a
- *     recall on the wire is known to be stale;
- *   - a file with an exclusive opener has no layout but that opener's, of the highest generation.
+ *   - between recall_begin and recall_end nothing is granted for the file (RECALLCONFLICT), no
+ *     exclusive opener is admitted either: what changes the file runs between the two;
+ *   - while an exclusive open is under way no change begins, so that it does not wait for ever;
+ *   - every grant and recall has a number of the file's one sequence, so that a grant that crosses
+ * a recall on the wire is known to be stale;
+ *   - a file with an exclusive opener has no layout but that opener's, of the highest generation;
+ *   - generations of one VM are compared, never those of two: a file that is the disk of one VM is
+ *     refused to every other by name.
  *
  * Pure: the caller brings the memory, the lock and the time. Node ids are 1..CL_NODES_MAX.
  */
@@ -25,7 +29,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CSV_LAYOUT_QUIET_MS 1000u /* no new grant to others after a recall that a conflict caused */
+#define CSV_LAYOUT_QUIET_MS 1000u /* no new grant to others after a recall that a conflict caused  \
+				   */
 
 struct csv_lfile {
 	bool used;
@@ -36,7 +41,8 @@ struct csv_lfile {
 	uint32_t readers;   /* nodes that hold a read-only layout */
 	uint32_t writer;    /* node id that holds the read-write layout, or 0 */
 	uint32_t recalled;  /* nodes whose return is awaited */
-	uint32_t recalls;   /* recall_begin calls without recall_end */
+	uint32_t recalls;   /* recall_begin and change_begin calls without recall_end */
+	bool entering;	    /* an exclusive open is under way */
 	uint64_t seq;	    /* last number given */
 	uint64_t hold_seq[CL_NODES_MAX];
 	uint64_t quiet_until_ms;
@@ -65,8 +71,8 @@ struct csv_lfile *csv_layout_find(const struct csv_layouts *t, struct csv_fh fh)
 /* 0 or -ENFILE. Opening twice is opening once. */
 int csv_layout_open(struct csv_layouts *t, struct csv_fh fh, uint32_t node);
 /*
- * The node has it open no more and holds nothing.  True if that was the last user; the entry is gone,
- * *ret_orphan says whether the file is to be deleted now.
+ * The node has it open no more and holds nothing.  True if that was the last user; the entry is
+ * gone, *ret_orphan says whether the file is to be deleted now.
  */
 bool csv_layout_close(struct csv_layouts *t, struct csv_fh fh, uint32_t node, bool *ret_orphan);
 
@@ -83,28 +89,48 @@ enum csv_grant {
 enum csv_grant csv_layout_grant(struct csv_layouts *t, struct csv_fh fh, uint32_t node, bool write,
 				uint64_t now_ms, uint64_t *ret_seq);
 
+/* What the file itself remembers, over every owner: whose disk it is, and the highest generation.
+ */
+struct csv_xrecord {
+	uint64_t generation;  /* 0: never was a disk */
+	char vm[CL_NAME_MAX]; /* "": written by a release that kept the number only */
+};
+
 enum csv_xopen {
 	CSV_XOPEN_OK = 0,
 	CSV_XOPEN_DISPLACE,  /* a lower generation holds it: recall, then ask again */
 	CSV_XOPEN_RECALL,    /* ordinary layouts are out: recall, then ask again */
-	CSV_XOPEN_RECALLING, /* one is in progress */
-	CSV_XOPEN_STALE,     /* refused for ever: a higher generation was seen, or the same elsewhere */
+	CSV_XOPEN_RECALLING, /* a recall or a change is in progress: wait for its end */
+	CSV_XOPEN_STALE, /* refused for ever: a higher generation was seen, or the same elsewhere */
+	CSV_XOPEN_OTHER, /* refused: it is the disk of another VM */
 	CSV_XOPEN_FULL,
 };
 
 /*
- * Admits (node, vm, generation) as the exclusive opener and grants it the layout.  floor is the
- * highest generation that the file itself remembers.  Asking again with what it has is fine.
+ * An exclusive open begins: from here to its end no change and no second exclusive open does.  OK,
+ * RECALLING (another one is under way: ask again) or FULL.  The file is open at the asking node.
+ */
+enum csv_xopen csv_layout_xopen_begin(struct csv_layouts *t, struct csv_fh fh);
+/* Returns as csv_layout_recall_end(). */
+bool csv_layout_xopen_end(struct csv_layouts *t, struct csv_fh fh);
+/*
+ * Admits (node, vm, generation) as the exclusive opener and grants it the layout, when no change of
+ * the file is under way.  Asking again with what it has is fine.
  */
 enum csv_xopen csv_layout_xopen(struct csv_layouts *t, struct csv_fh fh, uint32_t node,
-				const char *vm, uint64_t generation, uint64_t floor,
-				uint64_t *ret_seq);
+				const char *vm, uint64_t generation,
+				const struct csv_xrecord *record, uint64_t *ret_seq);
 /* Gives it back if (node, generation) still has it. Returns as csv_layout_close(). */
 bool csv_layout_xclose(struct csv_layouts *t, struct csv_fh fh, uint32_t node, uint64_t generation,
 		       bool *ret_orphan);
-/* The new owner takes the word of a client for what it had. -ESTALE if another has claimed more. */
+/*
+ * The new owner takes the word of a client for what it had.  -ESTALE if another has claimed more,
+ * the record knows of a higher generation or of another VM, or something else goes on with the
+ * file.
+ */
 int csv_layout_xreclaim(struct csv_layouts *t, struct csv_fh fh, uint32_t node, const char *vm,
-			uint64_t generation, bool held, uint64_t *ret_seq);
+			uint64_t generation, const struct csv_xrecord *record, bool held,
+			uint64_t *ret_seq);
 
 enum csv_recall_scope {
 	CSV_RECALL_ALL,	   /* the map is about to change */
@@ -112,19 +138,35 @@ enum csv_recall_scope {
 };
 
 /*
- * Starts a recall of the layouts that nodes other than `except` (0 = nobody) hold.  Returns the bit mask of
- * nodes to tell, *ret_seq the recall's number; those already recalled are waited for, not told again.
- * Ends by csv_layout_recall_end() in any case.
+ * Starts a recall of the layouts that nodes other than `except` (0 = nobody) hold.  Returns the bit
+ * mask of nodes to tell, *ret_seq the recall's number; those already recalled are waited for, not
+ * told again. Ends by csv_layout_recall_end(), but when *ret_seq is 0: nobody has it open, nothing
+ * was begun.
  */
 uint32_t csv_layout_recall_begin(struct csv_layouts *t, struct csv_fh fh, enum csv_recall_scope s,
 				 uint32_t except, uint64_t *ret_seq);
+enum csv_change {
+	CSV_CHANGE_OK = 0,
+	CSV_CHANGE_EXCLUSIVE, /* a VM has it */
+	CSV_CHANGE_WAIT,      /* an exclusive open is under way: ask again after its end */
+	CSV_CHANGE_FULL,
+};
+
+/*
+ * What changes data, size or map of a file asks here first, and runs when the recall that this
+ * begins is complete.  Look and recall are one step.  own_node, or 0: the node whose layout may
+ * stay, and that may write though its VM has the disk, since that disk is redirected.  OK must be
+ * followed by csv_layout_recall_end().
+ */
+enum csv_change csv_layout_change_begin(struct csv_layouts *t, struct csv_fh fh, uint32_t own_node,
+					uint32_t *ret_tell, uint64_t *ret_seq);
 /* Bit mask of the nodes other than except whose return is awaited; 0: the recall is complete. */
 uint32_t csv_layout_awaited(const struct csv_layouts *t, struct csv_fh fh, uint32_t except);
 /* True if the last user went meanwhile and the file, an orphan, is to be deleted now. */
 bool csv_layout_recall_end(struct csv_layouts *t, struct csv_fh fh, uint64_t now_ms, bool quiet);
 /*
- * The node says that it holds nothing granted up to seq.  An older number than what it holds changes
- * nothing (it crossed a newer grant) and is -ESTALE.
+ * The node says that it holds nothing granted up to seq.  An older number than what it holds
+ * changes nothing (it crossed a newer grant) and is -ESTALE.
  */
 int csv_layout_returned(struct csv_layouts *t, struct csv_fh fh, uint32_t node, uint64_t seq);
 

@@ -85,9 +85,11 @@ void csv_owner_returned(struct csv_owner *owner, uint32_t node, struct csv_fh fh
 			uint32_t flags);
 /*
  * Fenced with proof.  A csvd that outlived it is not let in again, also not to write through the owner: the
- * node comes back with the key of its next incarnation.
+ * node comes back with the key of its next incarnation.  0 when no operation of it is under way any more;
+ * -EBUSY: one still is after recall_ms (the owner's own command, which no fence ends): ask again, nothing may start
+ * that counts on its end.
  */
-void csv_owner_member_gone(struct csv_owner *owner, uint32_t node);
+int csv_owner_member_gone(struct csv_owner *owner, uint32_t node);
 
 /*
  * The newest table of clusterd (a copy is made; an older one than the owner has changes nothing).  Before

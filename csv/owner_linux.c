@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Life of the owner role: term record, mount, grace, sessions, recalls, release.  Assumes that
- * clusterd names one owner a term and has fenced whom it left out of `members`; checks the first against the
- * record on the LUN by compare and write.  Never mounts before that.  See owner.h.
+ * clusterd names one owner a term and has fenced whom it left out of `members`; checks the first
+ * against the record on the LUN by compare and write.  Never mounts before that.  See owner.h.
  */
 #include "csv/owner_priv.h"
 
@@ -16,6 +16,7 @@
 #include <time.h>
 
 #define UMOUNT_MS 30000
+#define DRAIN_MS  20000u /* below clusterd's patience with member-gone */
 
 uint64_t csv_owner_now_ms(void)
 {
@@ -62,8 +63,9 @@ static int record_take(struct csv_owner *o, char *error)
 	mine = o->record.term == c->term && o->record.owner == c->node &&
 	       o->record.owner_key == c->prkey;
 	if (!mine && o->record.term >= c->term) {
-		snprintf(error, CSV_OWNER_TEXT, "record of %s has term %llu of node %u, %llu asked for",
-			 c->volume, (unsigned long long)o->record.term, o->record.owner,
+		snprintf(error, CSV_OWNER_TEXT,
+			 "record of %s has term %llu of node %u, %llu asked for", c->volume,
+			 (unsigned long long)o->record.term, o->record.owner,
 			 (unsigned long long)c->term);
 		return -ESTALE;
 	}
@@ -264,7 +266,6 @@ static void layouts_recall(struct csv_owner *o)
 		if (!ordinary)
 			continue;
 		(void)csv_owner_recall(o, fh, CSV_RECALL_ALL, 0, 0);
-		csv_owner_recall_end(o, fh, false);
 	}
 }
 
@@ -310,8 +311,11 @@ int csv_owner_release(struct csv_owner *o, char *error)
 	if (!rc)
 		rc = rc2;
 	if (!rc && !abandoned) {
-		/* Who has nothing open has nothing to reclaim: the next grace need not wait for it. */
+		/* Who has nothing open has nothing to reclaim: the next grace need not wait for it.
+		 */
+		pthread_mutex_lock(&o->lun_lock);
 		rc = record_write(o, CSV_TERM_RELEASED, users);
+		pthread_mutex_unlock(&o->lun_lock);
 		if (rc)
 			snprintf(error, CSV_OWNER_TEXT, "term record of %s: %s", o->config.volume,
 				 strerror(-rc));
@@ -439,37 +443,77 @@ static void gone_add(void *arg, struct csv_fh fh)
 		g->fh[g->n++] = fh;
 }
 
+/* Under lock: this is the owner that is asked for, and it serves. */
+static bool serves(const struct csv_owner *o, uint64_t term)
+{
+	return o->mode != OWNER_CLOSING && term == o->config.term;
+}
+
+/* Under lock, for a time: what the session's operations still do would come after what is said now.
+ */
+static int session_drain(struct csv_owner *o, const struct csv_osession *s)
+{
+	struct timespec until =
+		csv_owner_deadline(o->config.recall_ms < DRAIN_MS ? o->config.recall_ms : DRAIN_MS);
+
+	while (s->inside)
+		if (csv_owner_wait(o, &until))
+			return -EBUSY;
+	return 0;
+}
+
+/* Under lock. */
+static int32_t session_begin(struct csv_owner *o, uint32_t node, uint64_t instance, uint64_t key,
+			     uint64_t term)
+{
+	struct csv_osession *s = &o->sessions[node - 1];
+
+	/* The csvd before it left an operation behind: it could land on what the new one writes. */
+	if (s->up && s->instance != instance) {
+		s->up = false;
+		if (session_drain(o, s))
+			return CSV_STATUS_MOVED;
+	}
+	if (!serves(o, term))
+		return CSV_STATUS_MOVED;
+	if (s->gone && key == s->key)
+		return -EACCES;
+	s->instance = instance;
+	s->key = key;
+	s->gone = false;
+	s->up = true;
+	s->reclaimed = false;
+	csv_replay_client(&o->replay, node, instance);
+	csv_layout_session_begin(&o->layouts, node);
+	return 0;
+}
+
 int32_t csv_owner_hello(struct csv_owner *o, uint32_t node, uint64_t instance, uint64_t key,
 			uint64_t term, const struct csv_recall_sink *sink, bool *ret_active)
 {
 	struct csv_osession *s;
 	int32_t status = 0;
-	bool gone;
 
 	if (node < 1 || node > CL_NODES_MAX)
 		return -EINVAL;
 	s = &o->sessions[node - 1];
 	pthread_mutex_lock(&o->lock);
-	gone = s->gone && key == s->key;
+	if (s->gone && key == s->key)
+		status = -EACCES;
+	else if (!serves(o, term) || (!sink && (!s->up || s->instance != instance)))
+		status = CSV_STATUS_MOVED;
+	/* Keeps a release from writing the record beside the note. */
+	if (!status)
+		o->inside++;
+	*ret_active = o->mode == OWNER_ACTIVE;
 	pthread_mutex_unlock(&o->lock);
-	if (gone)
-		return -EACCES;
+	if (status)
+		return status;
 	if (sink && client_note(o, node))
-		return CSV_STATUS_MOVED;
+		status = CSV_STATUS_MOVED;
 	pthread_mutex_lock(&o->lock);
-	if (o->mode == OWNER_CLOSING || term != o->config.term)
-		status = CSV_STATUS_MOVED;
-	else if (!sink && (!s->up || s->instance != instance))
-		status = CSV_STATUS_MOVED;
-	if (!status && sink) {
-		s->instance = instance;
-		s->key = key;
-		s->gone = false;
-		s->up = true;
-		s->reclaimed = false;
-		csv_replay_client(&o->replay, node, instance);
-		csv_layout_session_begin(&o->layouts, node);
-	}
+	if (!status && sink)
+		status = session_begin(o, node, instance, key, term);
 	*ret_active = o->mode == OWNER_ACTIVE;
 	pthread_mutex_unlock(&o->lock);
 	if (!status && sink) {
@@ -477,6 +521,7 @@ int32_t csv_owner_hello(struct csv_owner *o, uint32_t node, uint64_t instance, u
 		s->sink = *sink;
 		pthread_mutex_unlock(&s->send_lock);
 	}
+	csv_owner_leave(o);
 	return status;
 }
 
@@ -486,7 +531,7 @@ void csv_owner_goodbye(struct csv_owner *o, uint32_t node, const void *sink_arg)
 
 	pthread_mutex_lock(&s->send_lock);
 	if (s->sink.send && s->sink.arg == sink_arg)
-		s->sink = (struct csv_recall_sink){0};
+		s->sink = (struct csv_recall_sink){ 0 };
 	pthread_mutex_unlock(&s->send_lock);
 }
 
@@ -507,7 +552,7 @@ static void recall_send(struct csv_owner *o, uint32_t nodes, struct csv_fh fh, u
 
 void csv_owner_reclaim_done(struct csv_owner *o, uint32_t node)
 {
-	struct gone_list gone = {.o = o};
+	struct gone_list gone = { .o = o };
 	bool end;
 
 	/* The caller is inside. */
@@ -537,46 +582,58 @@ void csv_owner_reclaim_done(struct csv_owner *o, uint32_t node)
 	}
 }
 
-void csv_owner_member_gone(struct csv_owner *o, uint32_t node)
+/* What a fenced node had is free; who held a name only until now is deleted. */
+static void node_sweep(struct csv_owner *o, uint32_t node, bool *ret_end)
 {
-	struct gone_list gone = {.o = o};
-	bool end;
+	struct gone_list gone = { .o = o };
 
-	if (!csv_owner_enter(o))
-		return;
-	pthread_mutex_lock(&o->lock);
 	csv_layout_node_gone(&o->layouts, node, gone_add, &gone);
-	o->sessions[node - 1].up = false;
-	o->sessions[node - 1].gone = true;
-	end = o->mode == OWNER_GRACE && o->awaited && !(o->awaited &= ~csv_node_bit(node));
+	*ret_end = o->mode == OWNER_GRACE && o->awaited && !(o->awaited &= ~csv_node_bit(node));
 	pthread_cond_broadcast(&o->cond);
 	pthread_mutex_unlock(&o->lock);
 	for (unsigned i = 0; i < gone.n; i++)
 		csv_owner_file_gone(o, gone.fh[i], true);
+	pthread_mutex_lock(&o->lock);
+}
+
+int csv_owner_member_gone(struct csv_owner *o, uint32_t node)
+{
+	struct csv_osession *s = &o->sessions[node - 1];
+	bool end, late_end = false;
+	int rc;
+
+	if (!csv_owner_enter(o))
+		return 0; /* it drains as a whole */
+	pthread_mutex_lock(&o->lock);
+	s->up = false;
+	s->gone = true;
+	/* At once, since others wait for its returns; and again for what was admitted to it
+	 * meanwhile. */
+	node_sweep(o, node, &end);
+	rc = session_drain(o, s);
+	if (!rc)
+		node_sweep(o, node, &late_end);
+	pthread_mutex_unlock(&o->lock);
 	pthread_mutex_lock(&o->lun_lock);
-	if (o->record.clients & csv_node_bit(node))
+	if (!rc && o->record.clients & csv_node_bit(node))
 		(void)record_write(o, o->record.state, o->record.clients & ~csv_node_bit(node));
 	pthread_mutex_unlock(&o->lun_lock);
-	if (end)
+	if (end || late_end)
 		grace_end(o);
+	if (rc)
+		cl_warning(
+			"volume %s: an operation of node %u, which was fenced, is still under way",
+			o->config.volume, node);
 	csv_owner_leave(o);
+	return rc;
 }
 
 /* ---- recalls ---- */
 
-int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scope scope,
-		     uint32_t except, uint32_t flags)
+struct timespec csv_owner_deadline(uint32_t ms)
 {
-	const uint32_t ms = o->config.recall_ms;
-	uint32_t tell, missing = 0;
 	struct timespec until;
-	uint64_t seq;
-	int rc = 0;
 
-	pthread_mutex_lock(&o->lock);
-	tell = csv_layout_recall_begin(&o->layouts, fh, scope, except, &seq);
-	pthread_mutex_unlock(&o->lock);
-	recall_send(o, tell, fh, seq, flags);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += ms % 1000 * 1000000l;
@@ -584,13 +641,28 @@ int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scop
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000l;
 	}
+	return until;
+}
+
+int csv_owner_wait(struct csv_owner *o, const struct timespec *until)
+{
+	if (o->abandoned)
+		return -ESHUTDOWN;
+	return -pthread_cond_timedwait(&o->cond, &o->lock, until);
+}
+
+/* A recall that has begun: tells whom it concerns and waits. Called without locks. */
+static int recall_wait(struct csv_owner *o, struct csv_fh fh, uint32_t tell, uint64_t seq,
+		       uint32_t except, uint32_t flags)
+{
+	struct timespec until = csv_owner_deadline(o->config.recall_ms);
+	uint32_t missing = 0;
+	int rc = 0;
+
+	recall_send(o, tell, fh, seq, flags);
 	pthread_mutex_lock(&o->lock);
-	while (!rc && csv_layout_awaited(&o->layouts, fh, except)) {
-		if (o->abandoned)
-			rc = -ESHUTDOWN;
-		else
-			rc = -pthread_cond_timedwait(&o->cond, &o->lock, &until);
-	}
+	while (!rc && csv_layout_awaited(&o->layouts, fh, except))
+		rc = csv_owner_wait(o, &until);
 	if (rc == -ETIMEDOUT)
 		missing = csv_layout_awaited(&o->layouts, fh, except);
 	pthread_mutex_unlock(&o->lock);
@@ -599,12 +671,64 @@ int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scop
 	return rc;
 }
 
-void csv_owner_recall_end(struct csv_owner *o, struct csv_fh fh, bool quiet)
+int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scope scope,
+		     uint32_t except, uint32_t flags)
+{
+	uint32_t tell;
+	uint64_t seq;
+	int rc;
+
+	pthread_mutex_lock(&o->lock);
+	tell = csv_layout_recall_begin(&o->layouts, fh, scope, except, &seq);
+	pthread_mutex_unlock(&o->lock);
+	if (!seq)
+		return 0;
+	rc = recall_wait(o, fh, tell, seq, except, flags);
+	csv_owner_change_end(o, fh, false);
+	return rc;
+}
+
+int csv_owner_change_begin(struct csv_op_ctx *c, struct csv_fh fh, uint32_t own_node)
+{
+	struct csv_owner *o = c->o;
+	/* An exclusive open ends after two recalls' time at most. */
+	struct timespec until = csv_owner_deadline(3 * o->config.recall_ms);
+	enum csv_change what;
+	uint32_t tell;
+	uint64_t seq;
+	int rc = 0;
+
+	pthread_mutex_lock(&o->lock);
+	while (!rc) {
+		/* Fenced while it waited: it has come too late. */
+		if (!o->sessions[c->peer->node - 1].up) {
+			rc = -ESHUTDOWN;
+			break;
+		}
+		what = csv_layout_change_begin(&o->layouts, fh, own_node, &tell, &seq);
+		if (what == CSV_CHANGE_OK)
+			break;
+		if (what == CSV_CHANGE_WAIT)
+			rc = csv_owner_wait(o, &until);
+		else
+			rc = what == CSV_CHANGE_FULL ? -ENFILE : -ETXTBSY;
+	}
+	pthread_mutex_unlock(&o->lock);
+	if (rc)
+		return rc;
+	rc = recall_wait(o, fh, tell, seq, own_node, 0);
+	if (rc)
+		csv_owner_change_end(o, fh, false);
+	return rc;
+}
+
+void csv_owner_change_end(struct csv_owner *o, struct csv_fh fh, bool quiet)
 {
 	bool orphan;
 
 	pthread_mutex_lock(&o->lock);
 	orphan = csv_layout_recall_end(&o->layouts, fh, csv_owner_now_ms(), quiet);
+	pthread_cond_broadcast(&o->cond);
 	pthread_mutex_unlock(&o->lock);
 	if (orphan)
 		csv_owner_file_gone(o, fh, true);
@@ -620,7 +744,8 @@ void csv_owner_returned(struct csv_owner *o, uint32_t node, struct csv_fh fh, ui
 	(void)csv_layout_returned(&o->layouts, fh, node, seq);
 	pthread_cond_broadcast(&o->cond);
 	pthread_mutex_unlock(&o->lock);
-	/* Afterwards: it costs a write to the journal, and a VM may be waiting between two nodes. */
+	/* Afterwards: it costs a write to the journal, and a VM may be waiting between two nodes.
+	 */
 	if (touch && !csv_owner_file_get(o, fh, &f)) {
 		(void)csv_fs_touch(f->file);
 		csv_owner_file_put(o, f);
@@ -651,7 +776,7 @@ uint32_t csv_owner_opens(struct csv_owner *o, uint32_t *ret_layouts)
 
 json_t *csv_owner_status(struct csv_owner *o)
 {
-	static const char *const modes[] = {"grace", "active", "closing"};
+	static const char *const modes[] = { "grace", "active", "closing" };
 	json_t *files = json_array(), *wait = json_array();
 	json_t *st;
 

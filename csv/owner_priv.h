@@ -13,6 +13,7 @@
 #include "csv/replay.h"
 
 #include <pthread.h>
+#include <time.h>
 
 #define OWNER_FILES_MAX	   8192u
 #define OWNER_RECALL_MS	   60000 /* a client that does not return by then: the operation fails */
@@ -34,6 +35,7 @@ struct csv_osession {
 	struct csv_recall_sink sink; /* send NULL: not connected; under send_lock */
 	pthread_mutex_t send_lock;
 	bool up;	/* under owner->lock: session begun */
+	unsigned inside; /* ... its operations that are being served */
 	bool reclaimed; /* said RECLAIM_DONE since */
 };
 
@@ -82,12 +84,22 @@ uint64_t csv_owner_now_ms(void);
 bool csv_owner_enter(struct csv_owner *o);
 void csv_owner_leave(struct csv_owner *o);
 /*
- * Starts a recall and waits for the returns. 0, or -ETIMEDOUT / -ESHUTDOWN; must be followed by
- * csv_owner_recall_end() in any case.
+ * Recalls the layouts and waits for the returns, recall_ms at most; it is over when this returns.
+ * 0, -ETIMEDOUT or -ESHUTDOWN.
  */
 int csv_owner_recall(struct csv_owner *o, struct csv_fh fh, enum csv_recall_scope scope,
 		     uint32_t except, uint32_t flags);
-void csv_owner_recall_end(struct csv_owner *o, struct csv_fh fh, bool quiet);
+/*
+ * Before data, size or map of a file change: nobody else holds a layout, no VM has it, and none is admitted
+ * until csv_owner_change_end(), which only a 0 is followed by.  own_node as csv_layout_change_begin().
+ * -ETXTBSY: a VM has it; -ETIMEDOUT, -ESHUTDOWN, -ENFILE: nothing was begun.
+ */
+int csv_owner_change_begin(struct csv_op_ctx *c, struct csv_fh fh, uint32_t own_node);
+void csv_owner_change_end(struct csv_owner *o, struct csv_fh fh, bool quiet);
+/* When a wait of ms from now ends, for csv_owner_wait(). */
+struct timespec csv_owner_deadline(uint32_t ms);
+/* Under owner->lock: until something changed. 0, -ETIMEDOUT or -ESHUTDOWN. */
+int csv_owner_wait(struct csv_owner *o, const struct timespec *until);
 int csv_owner_file_get(struct csv_owner *o, struct csv_fh fh, struct csv_ofile **ret_file);
 void csv_owner_file_put(struct csv_owner *o, struct csv_ofile *f);
 /* The last user of fh is gone: forget the open file, delete an orphan. Takes ns_lock. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The operations that give a client the right to do I/O straight on the LUN: layouts, exclusive
- * opens, reclaims.  Order of a grant (rules B4, B7): others are recalled, the grant is on record, then the file
- * is synced and mapped, then the client hears of it.
+ * opens, reclaims.  Order of a grant (rules B4, B7): others are recalled, the grant is on record,
+ * then the file is synced and mapped, then the client hears of it.
  */
 #include "csv/owner_priv.h"
 
@@ -10,7 +10,9 @@
 #include "common/cl_log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The map into the reply; *ret_version is the map's version, unchanged during the look. */
 static int map_reply(struct csv_op_ctx *c, uint64_t *ret_size, bool *ret_whole)
@@ -66,7 +68,6 @@ again:
 	if (g == CSV_GRANT_CONFLICT && !conflict) {
 		rc = csv_owner_recall(c->o, m->fh, rw ? CSV_RECALL_ALL : CSV_RECALL_WRITERS,
 				      c->peer->node, 0);
-		csv_owner_recall_end(c->o, m->fh, false);
 		if (rc)
 			return rc;
 		conflict = true;
@@ -101,65 +102,154 @@ int csv_owner_op_prepare(struct csv_op_ctx *c)
 	return rc;
 }
 
-int csv_owner_op_xopen(struct csv_op_ctx *c)
+/* This is the only exclusive open of the file until x_leave(). */
+static int x_enter(struct csv_op_ctx *c, const struct timespec *until)
+{
+	enum csv_xopen x;
+	int rc = 0;
+
+	pthread_mutex_lock(&c->o->lock);
+	while (!rc) {
+		x = csv_layout_xopen_begin(&c->o->layouts, c->m->fh);
+		if (x == CSV_XOPEN_OK)
+			break;
+		rc = x == CSV_XOPEN_RECALLING ? csv_owner_wait(c->o, until) : -ENFILE;
+	}
+	pthread_mutex_unlock(&c->o->lock);
+	return rc;
+}
+
+static void x_leave(struct csv_op_ctx *c)
+{
+	bool orphan;
+
+	pthread_mutex_lock(&c->o->lock);
+	orphan = csv_layout_xopen_end(&c->o->layouts, c->m->fh);
+	pthread_cond_broadcast(&c->o->cond);
+	pthread_mutex_unlock(&c->o->lock);
+	if (orphan)
+		csv_owner_file_gone(c->o, c->m->fh, true);
+}
+
+/*
+ * Admitted when everything that is under way in the file has ended: recalls, and changes of
+ * anybody, of a fenced node, too.  -ETIMEDOUT if that does not come: nothing was admitted.
+ */
+static int x_admit(struct csv_op_ctx *c, const struct csv_xrecord *record,
+		   const struct timespec *until)
 {
 	const struct csv_rpc_msg *m = c->m;
-	uint64_t floor, size, version, began_ms = csv_owner_now_ms(), free_ms, kept_ms;
-	const struct csv_lfile *f;
-	struct csv_ofile *file;
 	enum csv_xopen x;
-	bool whole = false;
-	int rc;
+	int rc = 0;
 
-	rc = csv_owner_op_open(c);
-	if (!rc)
-		rc = csv_owner_file_get(c->o, m->fh, &file);
-	if (rc)
-		return rc;
-	rc = csv_fs_generation_get(file->file, &floor);
 	while (!rc) {
 		pthread_mutex_lock(&c->o->lock);
 		x = csv_layout_xopen(&c->o->layouts, m->fh, c->peer->node, m->vm, m->generation,
-				     floor, &c->r->seq);
-		f = csv_layout_find(&c->o->layouts, m->fh);
-		version = f ? f->version : 0;
+				     record, &c->r->seq);
 		if (x == CSV_XOPEN_RECALLING)
-			pthread_cond_wait(&c->o->cond, &c->o->lock);
+			rc = csv_owner_wait(c->o, until);
 		pthread_mutex_unlock(&c->o->lock);
 		if (x == CSV_XOPEN_OK)
-			break;
+			return 0;
 		if (x == CSV_XOPEN_STALE)
 			rc = -ESTALE;
+		else if (x == CSV_XOPEN_OTHER)
+			rc = -ETXTBSY;
 		else if (x == CSV_XOPEN_FULL)
 			rc = -ENFILE;
-		else if (x != CSV_XOPEN_RECALLING) {
+		else if (x != CSV_XOPEN_RECALLING)
 			rc = csv_owner_recall(c->o, m->fh, CSV_RECALL_ALL, 0,
 					      x == CSV_XOPEN_DISPLACE ? CSV_RECALL_DISPLACED : 0);
-			csv_owner_recall_end(c->o, m->fh, false);
-		}
 	}
-	free_ms = csv_owner_now_ms();
-	/* The file itself remembers: a lock that outlives every table. */
-	if (!rc && m->generation > floor)
-		rc = csv_fs_generation_set(file->file, m->generation);
-	csv_owner_file_put(c->o, file);
-	kept_ms = csv_owner_now_ms();
+	return rc;
+}
+
+/* The file itself remembers: a lock that outlives every table. */
+static int x_record(struct csv_op_ctx *c, struct csv_ofile *file, const struct csv_xrecord *old)
+{
+	struct csv_xrecord record = { .generation = c->m->generation };
+	bool orphan;
+	int rc;
+
+	snprintf(record.vm, sizeof(record.vm), "%s", c->m->vm);
+	if (record.generation == old->generation && !strcmp(record.vm, old->vm))
+		return 0;
+	rc = csv_fs_record_set(file->file, &record);
 	if (!rc)
-		cl_info("volume %s: inode %llx goes to node %u, generation %llu: recall %llu ms, on record "
-			"in %llu ms", c->o->config.volume, (unsigned long long)m->fh.ino, c->peer->node,
-			(unsigned long long)m->generation, (unsigned long long)(free_ms - began_ms),
-			(unsigned long long)(kept_ms - free_ms));
+		return 0;
+	pthread_mutex_lock(&c->o->lock);
+	(void)csv_layout_xclose(&c->o->layouts, c->m->fh, c->peer->node, c->m->generation, &orphan);
+	pthread_mutex_unlock(&c->o->lock);
+	return rc;
+}
+
+/* The map of before is still the file's: looked at with nothing under way in it. */
+static bool map_same(struct csv_op_ctx *c, struct csv_ofile *file)
+{
+	const struct csv_lfile *f;
+	uint64_t version;
+
+	pthread_rwlock_rdlock(&file->io);
+	pthread_mutex_lock(&c->o->lock);
+	f = csv_layout_find(&c->o->layouts, c->m->fh);
+	version = f ? f->version : 0;
+	pthread_mutex_unlock(&c->o->lock);
+	pthread_rwlock_unlock(&file->io);
+	if (!c->m->version || c->m->version != version)
+		return false;
+	c->r->version = version;
+	c->r->flags = CSV_LAYOUT_SAME;
+	return true;
+}
+
+static int xopen_entered(struct csv_op_ctx *c, struct csv_ofile *file, const struct timespec *until)
+{
+	uint64_t size, began_ms = csv_owner_now_ms(), free_ms, kept_ms;
+	const struct csv_rpc_msg *m = c->m;
+	struct csv_xrecord record;
+	bool whole = false;
+	int rc;
+
+	rc = csv_fs_record_get(file->file, &record);
+	if (!rc)
+		rc = x_admit(c, &record, until);
+	free_ms = csv_owner_now_ms();
+	if (!rc)
+		rc = x_record(c, file, &record);
+	kept_ms = csv_owner_now_ms();
 	if (rc)
 		return rc;
-	if (m->version && m->version == version) {
-		c->r->version = version;
-		c->r->flags = CSV_LAYOUT_SAME;
+	cl_info("volume %s: inode %llx goes to node %u, generation %llu: recall %llu ms, on record "
+		"in %llu ms",
+		c->o->config.volume, (unsigned long long)m->fh.ino, c->peer->node,
+		(unsigned long long)m->generation, (unsigned long long)(free_ms - began_ms),
+		(unsigned long long)(kept_ms - free_ms));
+	if (map_same(c, file))
 		return 0;
-	}
 	rc = map_reply(c, &size, &whole);
 	c->r->flags = whole ? CSV_LAYOUT_WHOLE : 0;
 	if (!whole)
 		csv_owner_returned(c->o, c->peer->node, m->fh, c->r->seq, 0);
+	return rc;
+}
+
+int csv_owner_op_xopen(struct csv_op_ctx *c)
+{
+	struct timespec until = csv_owner_deadline(c->o->config.recall_ms);
+	struct csv_ofile *file;
+	int rc;
+
+	rc = csv_owner_op_open(c);
+	if (!rc)
+		rc = csv_owner_file_get(c->o, c->m->fh, &file);
+	if (rc)
+		return rc;
+	rc = x_enter(c, &until);
+	if (!rc) {
+		rc = xopen_entered(c, file, &until);
+		x_leave(c);
+	}
+	csv_owner_file_put(c->o, file);
 	return rc;
 }
 
@@ -173,7 +263,8 @@ int csv_owner_op_xclose(struct csv_op_ctx *c)
 		csv_owner_file_put(c->o, f);
 	}
 	pthread_mutex_lock(&c->o->lock);
-	gone = csv_layout_xclose(&c->o->layouts, c->m->fh, c->peer->node, c->m->generation, &orphan);
+	gone = csv_layout_xclose(&c->o->layouts, c->m->fh, c->peer->node, c->m->generation,
+				 &orphan);
 	pthread_cond_broadcast(&c->o->cond);
 	pthread_mutex_unlock(&c->o->lock);
 	if (gone)
@@ -184,15 +275,24 @@ int csv_owner_op_xclose(struct csv_op_ctx *c)
 int csv_owner_op_reclaim(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
+	struct csv_xrecord record = { 0 };
 	const struct csv_lfile *f;
+	struct csv_ofile *file;
 	int rc = 0;
 
 	if (m->flags & CSV_RECLAIM_OPEN)
 		rc = csv_owner_op_open(c);
+	if (!rc && m->flags & CSV_RECLAIM_X) {
+		rc = csv_owner_file_get(c->o, m->fh, &file);
+		if (rc)
+			return rc;
+		rc = csv_fs_record_get(file->file, &record);
+		csv_owner_file_put(c->o, file);
+	}
 	pthread_mutex_lock(&c->o->lock);
 	if (!rc && m->flags & CSV_RECLAIM_X)
 		rc = csv_layout_xreclaim(&c->o->layouts, m->fh, c->peer->node, m->vm, m->generation,
-					 m->flags & CSV_RECLAIM_HELD, &c->r->seq);
+					 &record, m->flags & CSV_RECLAIM_HELD, &c->r->seq);
 	f = csv_layout_find(&c->o->layouts, m->fh);
 	c->r->version = f ? f->version : 0;
 	pthread_mutex_unlock(&c->o->lock);

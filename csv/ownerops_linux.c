@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The operations that an owner serves.  Every one is checked against the layouts first: what frees
- * or moves blocks recalls and waits; a disk that a VM has exclusively is refused to everybody else (ETXTBSY).  Assumes a
- * decoded, well-formed message.  See owner.h.
+ * or moves blocks recalls and waits; a disk that a VM has exclusively is refused to everybody else
+ * (ETXTBSY).  Assumes a decoded, well-formed message.  See owner.h.
  */
 #include "csv/owner_priv.h"
 
@@ -23,23 +23,6 @@
 	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE |                       \
 	 FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)
 #define ZEROFILL_MAX (256ull << 20)
-
-/*
- * 0 if the peer may change the file's data or size, -ETXTBSY if a VM has it.  Its own node may write
- * when the disk is redirected: that is the VM's own I/O.
- */
-static int x_check(const struct csv_op_ctx *c, struct csv_fh fh, bool own_node_may)
-{
-	const struct csv_lfile *f;
-	int rc = 0;
-
-	pthread_mutex_lock(&c->o->lock);
-	f = csv_layout_find(&c->o->layouts, fh);
-	if (f && f->x_node && !(own_node_may && f->x_node == c->peer->node && !f->writer))
-		rc = -ETXTBSY;
-	pthread_mutex_unlock(&c->o->lock);
-	return rc;
-}
 
 static bool is_open(struct csv_owner *o, struct csv_fh fh, bool *ret_exclusive)
 {
@@ -91,20 +74,17 @@ static int size_set(struct csv_op_ctx *c, uint64_t size)
 	struct csv_ofile *f;
 	int rc;
 
-	rc = x_check(c, c->m->fh, false);
-	if (rc)
-		return rc;
 	rc = csv_owner_file_get(c->o, c->m->fh, &f);
 	if (rc)
 		return rc;
-	rc = csv_owner_recall(c->o, c->m->fh, CSV_RECALL_ALL, 0, 0);
+	rc = csv_owner_change_begin(c, c->m->fh, 0);
 	if (!rc) {
 		pthread_rwlock_wrlock(&f->io);
 		rc = csv_fs_truncate(f->file, size);
 		map_changed(c->o, c->m->fh);
 		pthread_rwlock_unlock(&f->io);
+		csv_owner_change_end(c->o, c->m->fh, false);
 	}
-	csv_owner_recall_end(c->o, c->m->fh, false);
 	csv_owner_file_put(c->o, f);
 	return rc;
 }
@@ -186,7 +166,8 @@ static int op_link(struct csv_op_ctx *c)
 }
 
 /* Under ns_lock: before name in dir loses its inode.  Keeps the inode of an open file (rule C3). */
-static int victim_keep(struct csv_op_ctx *c, struct csv_fh dir, const char *name, struct csv_fh *ret_kept)
+static int victim_keep(struct csv_op_ctx *c, struct csv_fh dir, const char *name,
+		       struct csv_fh *ret_kept)
 {
 	struct csv_attr a;
 	bool exclusive;
@@ -233,7 +214,7 @@ static bool is_ours(const struct csv_op_ctx *c, struct csv_fh dir, const char *n
 
 static int op_unlink(struct csv_op_ctx *c, bool directory)
 {
-	struct csv_fh kept = {0};
+	struct csv_fh kept = { 0 };
 	int rc;
 
 	if (is_ours(c, c->m->fh, c->m->name))
@@ -251,7 +232,7 @@ static int op_unlink(struct csv_op_ctx *c, bool directory)
 static int op_rename(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
-	struct csv_fh kept = {0};
+	struct csv_fh kept = { 0 };
 	int rc = 0;
 
 	if (m->flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
@@ -374,12 +355,10 @@ static int op_write(struct csv_op_ctx *c)
 	bool changed = false, whole;
 	int rc;
 
-	rc = x_check(c, m->fh, true);
-	if (!rc)
-		rc = csv_owner_file_get(c->o, m->fh, &f);
+	rc = csv_owner_file_get(c->o, m->fh, &f);
 	if (rc)
 		return rc;
-	rc = csv_owner_recall(c->o, m->fh, CSV_RECALL_ALL, c->peer->node, 0);
+	rc = csv_owner_change_begin(c, m->fh, c->peer->node);
 	if (rc)
 		goto out;
 	whole = !(m->flags & CSV_WRITE_APPEND) && !((off | m->data_bytes) % CSV_FS_BLOCK);
@@ -404,8 +383,8 @@ static int op_write(struct csv_op_ctx *c)
 	pthread_rwlock_unlock(&f->io);
 	c->r->off = off;
 	c->r->len = m->data_bytes;
+	csv_owner_change_end(c->o, m->fh, true);
 out:
-	csv_owner_recall_end(c->o, m->fh, true);
 	csv_owner_file_put(c->o, f);
 	return rc;
 }
@@ -432,20 +411,18 @@ static int op_fallocate(struct csv_op_ctx *c, bool zero)
 
 	if (zero ? m->len > ZEROFILL_MAX : m->flags & ~(unsigned)FALLOC_MODES)
 		return -EOPNOTSUPP;
-	rc = x_check(c, m->fh, false);
-	if (!rc)
-		rc = csv_owner_file_get(c->o, m->fh, &f);
+	rc = csv_owner_file_get(c->o, m->fh, &f);
 	if (rc)
 		return rc;
-	rc = csv_owner_recall(c->o, m->fh, CSV_RECALL_ALL, 0, 0);
+	rc = csv_owner_change_begin(c, m->fh, 0);
 	if (!rc) {
 		pthread_rwlock_wrlock(&f->io);
 		rc = zero ? csv_fs_zero(f->file, m->off, m->len)
 			  : csv_fs_fallocate(f->file, (int)m->flags, m->off, m->len);
 		map_changed(c->o, m->fh);
 		pthread_rwlock_unlock(&f->io);
+		csv_owner_change_end(c->o, m->fh, false);
 	}
-	csv_owner_recall_end(c->o, m->fh, false);
 	csv_owner_file_put(c->o, f);
 	return rc;
 }
@@ -564,7 +541,8 @@ static enum csv_replay replay_begin(struct csv_owner *o, const struct csv_peer *
 }
 
 static void replay_finish(struct csv_owner *o, const struct csv_peer *peer,
-			  const struct csv_rpc_hdr *hdr, const struct csv_rpc_msg *r, int32_t status)
+			  const struct csv_rpc_hdr *hdr, const struct csv_rpc_msg *r,
+			  int32_t status)
 {
 	uint8_t kept[CSV_REPLAY_BYTES];
 	struct csv_rpc_hdr h = *hdr;
@@ -584,8 +562,8 @@ int32_t csv_owner_serve(struct csv_owner *o, const struct csv_peer *peer,
 			const struct csv_rpc_hdr *hdr, const struct csv_rpc_msg *msg,
 			struct csv_rpc_msg *r, void *buf)
 {
-	struct csv_op_ctx c = {o, peer, msg, r, buf, hdr->flags & CSV_HDR_RETRY};
-	const struct csv_osession *s = &o->sessions[peer->node - 1];
+	struct csv_op_ctx c = { o, peer, msg, r, buf, hdr->flags & CSV_HDR_RETRY };
+	struct csv_osession *s = &o->sessions[peer->node - 1];
 	bool once = !csv_op_idempotent(hdr->op);
 	int32_t status = 0;
 
@@ -601,8 +579,10 @@ int32_t csv_owner_serve(struct csv_owner *o, const struct csv_peer *peer,
 		status = CSV_STATUS_MOVED;
 	else if (!csv_op_in_grace(hdr->op) && (o->mode == OWNER_GRACE || !s->reclaimed))
 		status = CSV_STATUS_GRACE;
-	else
+	else {
 		o->inside++;
+		s->inside++;
+	}
 	pthread_mutex_unlock(&o->lock);
 	if (status)
 		return status;
@@ -626,6 +606,9 @@ int32_t csv_owner_serve(struct csv_owner *o, const struct csv_peer *peer,
 	if (once)
 		replay_finish(o, peer, hdr, r, status);
 out:
+	pthread_mutex_lock(&o->lock);
+	s->inside--;
+	pthread_mutex_unlock(&o->lock);
 	csv_owner_leave(o);
 	return status;
 }

@@ -4,6 +4,7 @@
  * layouts and recalls, exclusive opens, orphans, planned move, takeover with reclaim, replays.
  * Needs root, loop devices and XFS; else it is skipped.
  */
+#include "csv/fs.h"
 #include "csv/lun.h"
 #include "csv/owner.h"
 
@@ -121,7 +122,7 @@ static int start(bool fresh)
 	config.fresh = fresh;
 	config.changed = on_change;
 	config.unanswered = on_unanswered;
-	config.recall_ms = 200;
+	config.recall_ms = 1500; /* a busy machine does its truncates in less */
 	config.grants_ms = 500;
 	rc = csv_owner_start(&config, &owner, error);
 	if (rc)
@@ -219,7 +220,7 @@ static int deserted(struct csv_fh fh)
 	m.attr.size = 1u << 20;
 	CHECK(ask(1, CSV_OP_SETATTR) == -ETIMEDOUT);
 	CHECK(unanswered_by == 1u << 1);
-	csv_owner_member_gone(owner, 2);
+	CHECK(csv_owner_member_gone(owner, 2) == 0);
 	CHECK(ask(1, CSV_OP_SETATTR) == 0 && r.attr.size == 1u << 20);
 	answers = true;
 	/* Its csvd lives on; its key does not. The next incarnation is let in. */
@@ -332,6 +333,196 @@ static int exclusive(struct csv_fh fh)
 	return 0;
 }
 
+/* ---- what is under way (the linker puts these two between the owner and its file system) ---- */
+
+static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_cond = PTHREAD_COND_INITIALIZER;
+static bool gate_shut;
+static unsigned gate_waiting;
+
+static void gate_set(bool shut)
+{
+	pthread_mutex_lock(&gate_lock);
+	gate_shut = shut;
+	pthread_cond_broadcast(&gate_cond);
+	pthread_mutex_unlock(&gate_lock);
+}
+
+static void gate_pass(void)
+{
+	pthread_mutex_lock(&gate_lock);
+	gate_waiting++;
+	pthread_cond_broadcast(&gate_cond);
+	while (gate_shut)
+		pthread_cond_wait(&gate_cond, &gate_lock);
+	gate_waiting--;
+	pthread_mutex_unlock(&gate_lock);
+}
+
+static void gate_reached(void)
+{
+	pthread_mutex_lock(&gate_lock);
+	while (!gate_waiting)
+		pthread_cond_wait(&gate_cond, &gate_lock);
+	pthread_mutex_unlock(&gate_lock);
+}
+
+int __real_csv_fs_truncate(struct csv_fs_file *file, uint64_t size);
+int __wrap_csv_fs_truncate(struct csv_fs_file *file, uint64_t size);
+int __wrap_csv_fs_truncate(struct csv_fs_file *file, uint64_t size)
+{
+	gate_pass();
+	return __real_csv_fs_truncate(file, size);
+}
+
+int __real_csv_fs_write(struct csv_fs_file *file, uint64_t off, const void *data, size_t len,
+			bool *ret_changed);
+int __wrap_csv_fs_write(struct csv_fs_file *file, uint64_t off, const void *data, size_t len,
+			bool *ret_changed);
+int __wrap_csv_fs_write(struct csv_fs_file *file, uint64_t off, const void *data, size_t len,
+			bool *ret_changed)
+{
+	gate_pass();
+	return __real_csv_fs_write(file, off, data, len, ret_changed);
+}
+
+/* An operation in a thread of its own. */
+struct aside {
+	uint32_t node;
+	enum csv_rpc_op op;
+	struct csv_rpc_msg m, r;
+	void *buf;
+	int32_t rc;
+	pthread_t thread;
+};
+
+static void *aside_main(void *arg)
+{
+	static uint64_t seq = 1000;
+	struct aside *a = arg;
+	struct csv_rpc_hdr h = {.kind = CSV_RPC_REQUEST, .op = a->op, .term = term,
+				.slot = 1 + a->node, .seq = ++seq};
+	struct csv_peer peer = {a->node, 100 + a->node};
+
+	a->rc = csv_owner_serve(owner, &peer, &h, &a->m, &a->r, a->buf);
+	return NULL;
+}
+
+static int aside_start(struct aside *a, uint32_t node, enum csv_rpc_op op)
+{
+	a->node = node;
+	a->op = op;
+	CHECK(a->buf || !posix_memalign(&a->buf, 4096, CSV_OWNER_BUF));
+	CHECK(!pthread_create(&a->thread, NULL, aside_main, a));
+	return 0;
+}
+
+static struct aside side;
+
+static int image_whole(struct csv_fh fh, uint64_t *ret_version)
+{
+	msg(fh, "");
+	m.flags = CSV_SET_SIZE;
+	m.attr.size = 4u << 20;
+	CHECK(ask(1, CSV_OP_SETATTR) == 0);
+	msg(fh, "");
+	m.len = 4u << 20;
+	CHECK(ask(1, CSV_OP_ZEROFILL) == 0);
+	msg(fh, "");
+	CHECK(ask(2, CSV_OP_PREPARE) == 0 && (r.flags & CSV_LAYOUT_WHOLE));
+	*ret_version = r.version;
+	return 0;
+}
+
+/* A VM starts while the file is being cut: it does not get the blocks of before. */
+static int start_beside_truncate(struct csv_fh fh)
+{
+	uint64_t version;
+
+	if (image_whole(fh, &version))
+		return 1;
+	gate_set(true);
+	memset(&side.m, 0, sizeof(side.m));
+	side.m.fh = fh;
+	side.m.flags = CSV_SET_SIZE;
+	side.m.attr.size = 4096;
+	CHECK(aside_start(&side, 1, CSV_OP_SETATTR) == 0);
+	gate_reached();
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 50;
+	m.version = version;
+	CHECK(ask(2, CSV_OP_XOPEN) == -ETIMEDOUT);
+	gate_set(false);
+	pthread_join(side.thread, NULL);
+	CHECK(side.rc == 0 && side.r.attr.size == 4096);
+	CHECK(ask(2, CSV_OP_XOPEN) == 0 && r.flags == CSV_LAYOUT_WHOLE && r.version != version);
+	CHECK(ask(2, CSV_OP_XCLOSE) == 0);
+	/* The same by chance, as the review found it. */
+	for (unsigned i = 0; i < 40; i++) {
+		if (image_whole(fh, &version))
+			return 1;
+		CHECK(aside_start(&side, 1, CSV_OP_SETATTR) == 0);
+		usleep(i * 25);
+		msg(fh, "");
+		strcpy(m.vm, "vm");
+		m.generation = 100 + i;
+		m.version = version;
+		CHECK(ask(2, CSV_OP_XOPEN) == 0);
+		pthread_join(side.thread, NULL);
+		CHECK(side.rc == -ETXTBSY || (side.rc == 0 && !(r.flags & CSV_LAYOUT_SAME)));
+		CHECK(ask(2, CSV_OP_XCLOSE) == 0);
+	}
+	return 0;
+}
+
+/* The owner's own command for a node that is fenced meanwhile: no fence ends it. */
+static int start_beside_late_write(struct csv_fh fh)
+{
+	uint64_t version;
+
+	if (image_whole(fh, &version))
+		return 1;
+	msg(fh, "");
+	strcpy(m.vm, "vm");
+	m.generation = 200;
+	CHECK(ask(2, CSV_OP_XOPEN) == 0);
+	m.seq = r.seq;
+	CHECK(ask(2, CSV_OP_LAYOUTRETURN) == 0); /* redirected */
+	gate_set(true);
+	memset(&side.m, 0, sizeof(side.m));
+	side.m.fh = fh;
+	side.m.data = "old";
+	side.m.data_bytes = 3;
+	CHECK(aside_start(&side, 2, CSV_OP_WRITE) == 0);
+	gate_reached();
+	CHECK(csv_owner_member_gone(owner, 2) == -EBUSY);
+	m.generation = 201;
+	CHECK(ask(1, CSV_OP_XOPEN) == -ETIMEDOUT);
+	gate_set(false);
+	pthread_join(side.thread, NULL);
+	CHECK(csv_owner_member_gone(owner, 2) == 0);
+	CHECK(ask(1, CSV_OP_XOPEN) == 0);
+	CHECK(ask(1, CSV_OP_XCLOSE) == 0);
+	keys[2]++;
+	CHECK(greet(2) == 0 && ask(2, CSV_OP_RECLAIM_DONE) == 0);
+	return 0;
+}
+
+static int under_way(struct csv_fh img)
+{
+	struct csv_fh fh;
+
+	msg((struct csv_fh){0}, "img2");
+	CHECK(ask(1, CSV_OP_CREATE) == 0);
+	fh = r.attr.fh;
+	if (start_beside_truncate(fh) || start_beside_late_write(fh))
+		return 1;
+	msg(img, "");
+	CHECK(ask(2, CSV_OP_OPEN) == 0);
+	return 0;
+}
+
 static int takeover(struct csv_fh fh)
 {
 	char error[CSV_OWNER_TEXT] = "";
@@ -430,7 +621,8 @@ int main(void)
 	}
 	bad = start(true) ? 1
 			  : name_space() || image_make(&fh) || layouts(fh) ||
-				    deserted(fh) || granted(fh) || exclusive(fh) || takeover(fh);
+				    deserted(fh) || granted(fh) || under_way(fh) || exclusive(fh) ||
+				    takeover(fh);
 	printf("%s\n", bad ? "FAIL" : "ok");
 out:
 	snprintf(command, sizeof(command), "losetup -d %s 2>/dev/null", config.data_device);

@@ -12,6 +12,7 @@ static const struct csv_fh A = {100, 1}, B = {116, 1};
 static uint64_t seq, rseq;
 static bool orphan;
 static unsigned orphans;
+static const struct csv_xrecord none, nine = {9, "vm"}, bare = {9, ""};
 
 static void on_orphan(void *arg, struct csv_fh fh)
 {
@@ -74,30 +75,99 @@ static void exclusive(void)
 {
 	fresh();
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 2, false, 0, &seq), CSV_GRANT_OK);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, 0, &seq), CSV_XOPEN_RECALL);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, &none, &seq), CSV_XOPEN_RECALL);
 	csv_layout_recall_begin(&t, A, CSV_RECALL_ALL, 0, &rseq);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, 0, &seq), CSV_XOPEN_RECALLING);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, &none, &seq), CSV_XOPEN_RECALLING);
 	csv_layout_returned(&t, A, 2, rseq);
 	csv_layout_recall_end(&t, A, 0, false);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, 0, &seq), CSV_XOPEN_OK);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, 0, &seq), CSV_XOPEN_OK); /* again: fine */
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, &none, &seq), CSV_XOPEN_OK);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, &none, &seq), CSV_XOPEN_OK); /* again: fine */
 	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 2, false, 0, &seq), CSV_GRANT_EXCLUSIVE);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 5, 0, &seq), CSV_XOPEN_STALE);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "other", 5, 0, &seq), CSV_XOPEN_STALE);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 4, 0, &seq), CSV_XOPEN_STALE);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 5, &none, &seq), CSV_XOPEN_STALE);
+	/* Whatever number another VM has: numbers of two VMs are not compared. */
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "other", 5, &none, &seq), CSV_XOPEN_OTHER);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "other", 999, &none, &seq), CSV_XOPEN_OTHER);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 4, &none, &seq), CSV_XOPEN_STALE);
 	/* A higher one displaces, after the recall. */
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 6, 0, &seq), CSV_XOPEN_DISPLACE);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 6, &none, &seq), CSV_XOPEN_DISPLACE);
 	CU_ASSERT_EQUAL(csv_layout_recall_begin(&t, A, CSV_RECALL_ALL, 0, &rseq), csv_node_bit(1));
 	csv_layout_returned(&t, A, 1, rseq);
 	csv_layout_recall_end(&t, A, 0, false);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 6, 0, &seq), CSV_XOPEN_OK);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 6, &none, &seq), CSV_XOPEN_OK);
 	/* The displaced one's close takes nothing away; nor may it come back after the close. */
 	CU_ASSERT_FALSE(csv_layout_xclose(&t, A, 1, 5, &orphan));
 	CU_ASSERT_EQUAL(csv_layout_find(&t, A)->x_node, 2);
 	csv_layout_xclose(&t, A, 2, 6, &orphan);
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, 0, &seq), CSV_XOPEN_STALE);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 5, &none, &seq), CSV_XOPEN_STALE);
 	/* What the file itself remembers counts as seen. */
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, B, 1, "vm", 5, 9, &seq), CSV_XOPEN_STALE);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, B, 1, "vm", 5, &nine, &seq), CSV_XOPEN_STALE);
+}
+
+/* poc3 of the review: a truncate is under way when a VM starts. */
+static void nothing_beside_a_change(void)
+{
+	uint32_t tell;
+
+	fresh();
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, A, 0, &tell, &rseq), CSV_CHANGE_OK);
+	CU_ASSERT_EQUAL(tell, 0);
+	CU_ASSERT_EQUAL(csv_layout_grant(&t, A, 2, true, 0, &seq), CSV_GRANT_RECALLING);
+	CU_ASSERT_EQUAL(csv_layout_xopen_begin(&t, A), CSV_XOPEN_OK);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 5, &none, &seq), CSV_XOPEN_RECALLING);
+	CU_ASSERT_EQUAL(csv_layout_find(&t, A)->writer, 0);
+	/* The open that waits lets no further change begin, and no second open. */
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, A, 1, &tell, &rseq), CSV_CHANGE_WAIT);
+	CU_ASSERT_EQUAL(csv_layout_xopen_begin(&t, A), CSV_XOPEN_RECALLING);
+	csv_layout_recall_end(&t, A, 0, false);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 5, &none, &seq), CSV_XOPEN_OK);
+	csv_layout_xopen_end(&t, A);
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, A, 1, &tell, &rseq), CSV_CHANGE_EXCLUSIVE);
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, A, 2, &tell, &rseq), CSV_CHANGE_EXCLUSIVE);
+	/* Redirected: no layout is out, and the VM's own node writes through the owner. */
+	csv_layout_returned(&t, A, 2, seq);
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, A, 2, &tell, &rseq), CSV_CHANGE_OK);
+	/* The node is fenced; what it had begun is the owner's own command and is waited for. */
+	csv_layout_node_gone(&t, 2, on_orphan, NULL);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 6, &none, &seq), CSV_XOPEN_RECALLING);
+	csv_layout_recall_end(&t, A, 0, false);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "vm", 6, &none, &seq), CSV_XOPEN_OK);
+	/* A file that nobody has open: its truncate is seen by who opens it meanwhile. */
+	csv_layouts_init(&t, files, sizeof(files) / sizeof(files[0]));
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, B, 0, &tell, &rseq), CSV_CHANGE_OK);
+	csv_layout_open(&t, B, 1);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, B, 1, "vm", 5, &none, &seq), CSV_XOPEN_RECALLING);
+	csv_layout_recall_end(&t, B, 0, false);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, B, 1, "vm", 5, &none, &seq), CSV_XOPEN_OK);
+}
+
+static void whose_disk(void)
+{
+	const struct csv_xrecord a = {241, "a"};
+
+	fresh();
+	/* Recorded as the disk of a: no number of another VM opens it, none is compared. */
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "x", 1u << 30, &a, &seq), CSV_XOPEN_OTHER);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "x", 3, &a, &seq), CSV_XOPEN_OTHER);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "a", 34, &a, &seq), CSV_XOPEN_STALE);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 1, "a", 242, &a, &seq), CSV_XOPEN_OK);
+	/* A release that kept the number only. */
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, B, 1, "x", 8, &bare, &seq), CSV_XOPEN_STALE);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, B, 1, "x", 9, &bare, &seq), CSV_XOPEN_OK);
+}
+
+static void late_reclaims(void)
+{
+	uint32_t tell;
+
+	/* Displaced under the last owner; the file knows it though this table does not. */
+	fresh();
+	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 1, "vm", 8, &nine, true, &seq), -ESTALE);
+	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 1, "x", 10, &nine, true, &seq), -ESTALE);
+	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 2, "vm", 9, &nine, true, &seq), 0);
+	/* After the grace, when somebody changes the file already. */
+	fresh();
+	CU_ASSERT_EQUAL(csv_layout_change_begin(&t, A, 0, &tell, &rseq), CSV_CHANGE_OK);
+	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 2, "vm", 9, &nine, true, &seq), -ESTALE);
 }
 
 static void orphan_at_last_close(void)
@@ -123,14 +193,14 @@ static void sessions(void)
 	fresh();
 	csv_layout_open(&t, B, 2);
 	csv_layout_find(&t, B)->orphan = true;
-	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 3, 0, &seq), CSV_XOPEN_OK);
+	CU_ASSERT_EQUAL(csv_layout_xopen(&t, A, 2, "vm", 3, &none, &seq), CSV_XOPEN_OK);
 	csv_layout_session_begin(&t, 2);
-	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 2, "vm", 3, true, &seq), 0);
+	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 2, "vm", 3, &none, true, &seq), 0);
 	csv_layout_session_end(&t, 2, on_orphan, NULL);
 	CU_ASSERT_EQUAL(orphans, 1); /* B was not confirmed */
 	CU_ASSERT_EQUAL(csv_layout_find(&t, A)->x_node, 2);
 	CU_ASSERT_EQUAL(csv_layout_find(&t, A)->writer, 2);
-	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 1, "vm", 2, true, &seq), -ESTALE);
+	CU_ASSERT_EQUAL(csv_layout_xreclaim(&t, A, 1, "vm", 2, &none, true, &seq), -ESTALE);
 	/* Fenced: its layout and its recalls are no more. */
 	csv_layout_recall_begin(&t, A, CSV_RECALL_ALL, 0, &rseq);
 	CU_ASSERT_NOT_EQUAL(csv_layout_awaited(&t, A, 0), 0);
@@ -190,5 +260,7 @@ static void at_random(void)
 
 UNIT_MAIN("layout", {"one writer or several readers", one_writer_or_readers},
 	  {"grants and recalls that cross", crossing_numbers}, {"exclusive opener", exclusive},
+	  {"nothing is admitted beside a change", nothing_beside_a_change},
+	  {"a disk is one VM's", whose_disk}, {"reclaims that come late", late_reclaims},
 	  {"orphan goes with its last user", orphan_at_last_close}, {"sessions", sessions},
 	  {"at random", at_random})
