@@ -97,7 +97,7 @@ static void hold_drop(struct csv_lfile *f, uint32_t node)
 static bool file_put(struct csv_layouts *t, struct csv_lfile *f, bool *ret_orphan)
 {
 	/* A recall in progress keeps the entry: its number must not be given again. */
-	if (f->opens || f->x_node || f->recalls || f->entering || holders(f))
+	if (f->opens || f->x_node || (f->recalls && !CSV_MUTANT(18)) || f->entering || holders(f))
 		return false;
 	*ret_orphan = f->orphan;
 	file_remove(t, f);
@@ -139,10 +139,14 @@ enum csv_grant csv_layout_grant(struct csv_layouts *t, struct csv_fh fh, uint32_
 		return CSV_GRANT_NOT_OPEN;
 	if (f->x_node)
 		return CSV_GRANT_EXCLUSIVE;
-	if (f->recalls || f->recalled || f->entering)
+	if (!CSV_MUTANT(13) && (f->recalls || f->recalled || f->entering))
 		return CSV_GRANT_RECALLING;
 	others = holders(f) & ~csv_node_bit(node);
-	if (write ? others != 0 : f->writer && f->writer != node)
+	if (CSV_MUTANT(15) && write)
+		others = 0;
+	if (CSV_MUTANT(19) && !write)
+		others = 0;
+	if (write ? others != 0 : others & (f->writer ? csv_node_bit(f->writer) : 0))
 		return now_ms < f->quiet_until_ms ? CSV_GRANT_QUIET : CSV_GRANT_CONFLICT;
 	if (now_ms < f->quiet_until_ms && !(holders(f) & csv_node_bit(node)))
 		return CSV_GRANT_QUIET;
@@ -246,7 +250,7 @@ bool csv_layout_xclose(struct csv_layouts *t, struct csv_fh fh, uint32_t node, u
 	struct csv_lfile *f = csv_layout_find(t, fh);
 
 	*ret_orphan = false;
-	if (!f || f->x_node != node || f->x_generation != generation)
+	if (!f || (!CSV_MUTANT(16) && (f->x_node != node || f->x_generation != generation)))
 		return false;
 	f->x_node = 0;
 	f->x_vm[0] = 0;
@@ -266,11 +270,11 @@ int csv_layout_xreclaim(struct csv_layouts *t, struct csv_fh fh, uint32_t node, 
 	if (f->x_node && f->x_node != node)
 		return -ESTALE;
 	if (generation < f->x_highest || is_other_vm(f, record, vm) ||
-	    (!CSV_MUTANT(8) && generation < record->generation))
+	    generation < record->generation)
 		goto refuse;
 	/* After its grace another may have begun something: too late to have had it all the time.
 	 */
-	if (!CSV_MUTANT(9) && !f->x_node && (f->recalls || holders(f) & ~csv_node_bit(node)))
+	if (!f->x_node && (f->recalls || holders(f) & ~csv_node_bit(node)))
 		goto refuse;
 	x_set(f, node, vm, generation);
 	if (held)
@@ -293,10 +297,10 @@ enum csv_change csv_layout_change_begin(struct csv_layouts *t, struct csv_fh fh,
 	*ret_seq = 0;
 	if (!f)
 		return CSV_CHANGE_FULL;
-	own = own_node && f->x_node == own_node && (CSV_MUTANT(10) || !f->writer);
+	own = own_node && f->x_node == own_node && !f->writer;
 	if (!CSV_MUTANT(11) && f->x_node && !own)
 		return CSV_CHANGE_EXCLUSIVE;
-	if (!CSV_MUTANT(12) && f->entering)
+	if (f->entering)
 		return CSV_CHANGE_WAIT;
 	*ret_tell = csv_layout_recall_begin(t, fh, CSV_RECALL_ALL, own_node, ret_seq);
 	return CSV_CHANGE_OK;
@@ -312,11 +316,16 @@ uint32_t csv_layout_recall_begin(struct csv_layouts *t, struct csv_fh fh, enum c
 	if (!f)
 		return 0;
 	f->recalls++;
-	who = s == CSV_RECALL_ALL ? holders(f) : f->writer ? csv_node_bit(f->writer) : 0;
+	who = s == CSV_RECALL_ALL && !CSV_MUTANT(20) ? holders(f)
+	      : f->writer			     ? csv_node_bit(f->writer)
+						     : 0;
 	if (except)
 		who &= ~csv_node_bit(except);
 	tell = who & ~f->recalled;
-	f->recalled |= who;
+	if (!CSV_MUTANT(21))
+		f->recalled |= who;
+	else
+		f->recalled = tell;
 	*ret_seq = ++f->seq;
 	return tell;
 }
@@ -349,7 +358,7 @@ int csv_layout_returned(struct csv_layouts *t, struct csv_fh fh, uint32_t node, 
 
 	if (!f || !(holders(f) & csv_node_bit(node)))
 		return 0;
-	if (seq < f->hold_seq[node - 1])
+	if (!CSV_MUTANT(14) && seq < f->hold_seq[node - 1])
 		return -ESTALE;
 	hold_drop(f, node);
 	return 0;
@@ -359,7 +368,7 @@ void csv_layout_map_changed(struct csv_layouts *t, struct csv_fh fh)
 {
 	struct csv_lfile *f = csv_layout_find(t, fh);
 
-	if (f)
+	if (f && !CSV_MUTANT(17))
 		f->version++;
 }
 
