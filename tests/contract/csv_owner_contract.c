@@ -621,7 +621,7 @@ int main(void)
 	}
 	bad = start(true) ? 1
 			  : name_space() || image_make(&fh) || layouts(fh) ||
-				    deserted(fh) || granted(fh) || under_way(fh) || exclusive(fh) ||
+				    deserted(fh) || under_way(fh) || granted(fh) || exclusive(fh) ||
 				    takeover(fh);
 	printf("%s\n", bad ? "FAIL" : "ok");
 out:
