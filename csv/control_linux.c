@@ -364,6 +364,20 @@ static int do_file_delete(struct request *r)
 	return csv_file_delete(v, path, r->error);
 }
 
+static int do_file_disown(struct request *r)
+{
+	struct csv_vol *v = vol_of(r);
+	const char *path = text_of(r, "path"), *vm = text_of(r, "vm");
+
+	if (!v || r->error[0])
+		return v ? -EINVAL : -ENOENT;
+	if (!cl_name_valid(vm)) {
+		snprintf(r->error, sizeof(r->error), "file-disown: '%.63s' is not a VM's name", vm);
+		return -EINVAL;
+	}
+	return csv_file_disown(v, path, vm, r->error);
+}
+
 static json_t *vol_status(struct csv_vol *v)
 {
 	struct csv_volume_state s;
@@ -413,7 +427,7 @@ static const struct {
 	{"owner", do_owner},		 {"release", do_release},   {"detach", do_detach},
 	{"vms", do_vms},
 	{"member-gone", do_member_gone}, {"down", do_down},	    {"redirect", do_redirect},
-	{"file-create", do_file_create}, {"file-delete", do_file_delete}, {"status", do_status},
+	{"file-create", do_file_create}, {"file-delete", do_file_delete}, {"file-disown", do_file_disown}, {"status", do_status},
 };
 
 static void *request_main(void *arg)

@@ -251,6 +251,19 @@ static int xopen_apply(struct csv_disk *disk, const struct csv_rpc_msg *r, bool 
 	return rc;
 }
 
+/* Whose disk it is and what its highest generation: the start that is refused has to say so. */
+static void refused_ask(struct csv_disk *disk, const struct csv_rpc_msg *m, struct csv_rpc_msg *r,
+			int timeout_ms)
+{
+	if (csv_call_timeout(disk->v, CSV_OP_XWHOSE, m, r, timeout_ms))
+		return;
+	disk->refused.generation = r->generation;
+	snprintf(disk->refused.vm, sizeof(disk->refused.vm), "%s", r->vm);
+	cl_notice("volume %s: %s is not given to VM %s, generation %llu: it is the disk of VM %s, "
+		  "generation %llu", disk->v->name, disk->path, disk->vm,
+		  (unsigned long long)m->generation, r->vm, (unsigned long long)r->generation);
+}
+
 int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeout_ms, int *ret_fd)
 {
 	CL_CLEANUP_FREE struct csv_rpc_msg *m = calloc(2, sizeof(*m));
@@ -262,6 +275,7 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 
 	if (!m)
 		return -ENOMEM;
+	memset(&disk->refused, 0, sizeof(disk->refused));
 	m->fh = disk->node->fh;
 	m->generation = generation;
 	m->version = disk->map[0] ? disk->version : 0;
@@ -275,6 +289,8 @@ int csv_disk_activate_srv(struct csv_disk *disk, uint64_t generation, int timeou
 		return rc;
 	asked_ms = csvd_now_ms();
 	rc = csv_call_timeout(v, CSV_OP_XOPEN, m, r, timeout_ms);
+	if (rc == -ESTALE || rc == -ETXTBSY)
+		refused_ask(disk, m, r, timeout_ms);
 	if (rc)
 		return rc;
 	admitted_ms = csvd_now_ms();

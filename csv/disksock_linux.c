@@ -163,6 +163,10 @@ static int do_activate(struct session *s, const struct csv_local_msg *m, struct 
 	if (!disk)
 		return -EINVAL;
 	rc = csv_disk_activate_srv(disk, m->generation, (int)m->timeout_ms, ret_fd);
+	if (rc) {
+		r->generation = disk->refused.generation;
+		snprintf(r->vm, sizeof(r->vm), "%s", disk->refused.vm);
+	}
 	r->mode = (uint32_t)disk->mode;
 	r->size = disk->size;
 	return rc;

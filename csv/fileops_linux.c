@@ -153,3 +153,27 @@ int csv_file_delete(struct csv_vol *v, const char *path, char *error)
 			 rc == -ETXTBSY ? "in use by a VM" : strerror(-rc));
 	return rc;
 }
+
+int csv_file_disown(struct csv_vol *v, const char *path, const char *vm, char *error)
+{
+	CL_CLEANUP_FREE struct msgs *p = calloc(1, sizeof(*p));
+	int rc;
+
+	if (!p)
+		return -ENOMEM;
+	msg_clear(p);
+	snprintf(p->m.text, sizeof(p->m.text), "%s", path);
+	rc = csv_call(v, CSV_OP_RESOLVE, &p->m, &p->r);
+	if (!rc) {
+		msg_clear(p);
+		p->m.fh = p->r.attr.fh;
+		snprintf(p->m.vm, sizeof(p->m.vm), "%s", vm);
+		rc = csv_call(v, CSV_OP_XDISOWN, &p->m, &p->r);
+	}
+	if (rc)
+		snprintf(error, CSVD_TEXT, "%s/%.200s: %s", v->name, path,
+			 rc == -ETXTBSY ? "in use by a VM" :
+			 rc == -EPERM	? "it is the disk of another VM" :
+					  strerror(-rc));
+	return rc;
+}

@@ -78,10 +78,16 @@ int csv_disk_prepare(struct csv_client *client, const char *volume, const char *
 		     int timeout_ms, struct csv_disk **ret_disk);
 /*
  * -ESTALE a higher generation, or the same one on another node, has or had the disk;
+ * -ETXTBSY it is the disk of another VM;
  * -ETIMEDOUT the former opener could not be cut off in time (nothing changed);
  * otherwise as prepare.  May be called again with the same or a higher generation.
  */
 int csv_disk_activate(struct csv_disk *disk, uint64_t generation, int timeout_ms);
+/*
+ * After a csv_disk_activate() that was refused so: the highest generation that the disk has had (a start needs a
+ * higher one), 0 if it is not known, and the VM whose disk it is, "" if that is not.  Borrowed.
+ */
+uint64_t csv_disk_generation_floor(const struct csv_disk *disk, const char **ret_vm);
 int csv_disk_open(struct csv_client *client, const char *volume, const char *path,
 		  uint64_t generation, int timeout_ms, struct csv_disk **ret_disk);
 /* Flushes nothing: the caller has. Gives the disk back to the owner. NULL is fine. */

@@ -31,6 +31,8 @@ struct csv_disk {
 	uint64_t size;
 	uint32_t block_bytes;
 	uint64_t generation; /* 0: not active */
+	uint64_t floor;	     /* of the last refusal */
+	char floor_vm[CL_NAME_MAX];
 	uint32_t resume_id;  /* request under way, 0 none */
 	enum csv_disk_mode mode;
 	int fd;
@@ -406,6 +408,8 @@ int csv_disk_activate(struct csv_disk *d, uint64_t generation, int timeout_ms)
 	rc = call(c, timeout_ms, &fd);
 	if (!rc && fd < 0)
 		rc = -EPROTO;
+	d->floor = rc == -ESTALE || rc == -ETXTBSY ? c->in.generation : 0;
+	snprintf(d->floor_vm, sizeof(d->floor_vm), "%s", d->floor ? c->in.vm : "");
 	if (rc) {
 		if (fd >= 0)
 			close(fd);
@@ -418,6 +422,12 @@ int csv_disk_activate(struct csv_disk *d, uint64_t generation, int timeout_ms)
 	d->mode = c->in.mode;
 	d->size = c->in.size;
 	return 0;
+}
+
+uint64_t csv_disk_generation_floor(const struct csv_disk *disk, const char **ret_vm)
+{
+	*ret_vm = disk->floor_vm;
+	return disk->floor;
 }
 
 int csv_disk_open(struct csv_client *client, const char *volume, const char *path,

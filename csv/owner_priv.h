@@ -120,6 +120,8 @@ int csv_owner_op_layoutreturn(struct csv_op_ctx *c);
 int csv_owner_op_prepare(struct csv_op_ctx *c);
 int csv_owner_op_xopen(struct csv_op_ctx *c);
 int csv_owner_op_xclose(struct csv_op_ctx *c);
+int csv_owner_op_xwhose(struct csv_op_ctx *c);
+int csv_owner_op_xdisown(struct csv_op_ctx *c);
 int csv_owner_op_reclaim(struct csv_op_ctx *c);
 
 #endif

@@ -272,6 +272,70 @@ int csv_owner_op_xclose(struct csv_op_ctx *c)
 	return 0;
 }
 
+/* What a refused XOPEN met: whose disk it is and the highest generation, so that its VM can go above it. */
+int csv_owner_op_xwhose(struct csv_op_ctx *c)
+{
+	struct csv_xrecord record;
+	const struct csv_lfile *l;
+	struct csv_ofile *file;
+	int rc;
+
+	rc = csv_owner_file_get(c->o, c->m->fh, &file);
+	if (rc)
+		return rc;
+	rc = csv_fs_record_get(file->file, &record);
+	csv_owner_file_put(c->o, file);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&c->o->lock);
+	l = csv_layout_find(&c->o->layouts, c->m->fh);
+	if (l && l->x_highest > record.generation)
+		record.generation = l->x_highest;
+	if (l && l->x_node)
+		snprintf(record.vm, sizeof(record.vm), "%s", l->x_vm);
+	pthread_mutex_unlock(&c->o->lock);
+	snprintf(c->r->vm, sizeof(c->r->vm), "%s", record.vm);
+	c->r->generation = record.generation;
+	return 0;
+}
+
+/* Its VM is no more, or was given another disk.  Only who names the VM may, and only while none has it. */
+int csv_owner_op_xdisown(struct csv_op_ctx *c)
+{
+	struct timespec until = csv_owner_deadline(c->o->config.recall_ms);
+	struct csv_xrecord record;
+	struct csv_ofile *file;
+	struct csv_lfile *l;
+	int rc;
+
+	rc = csv_owner_file_get(c->o, c->m->fh, &file);
+	if (rc)
+		return rc;
+	rc = x_enter(c, &until);
+	if (rc)
+		goto out;
+	rc = csv_fs_record_get(file->file, &record);
+	pthread_mutex_lock(&c->o->lock);
+	l = csv_layout_find(&c->o->layouts, c->m->fh);
+	if (!rc && l->x_node)
+		rc = -ETXTBSY;
+	if (!rc && record.vm[0] && strcmp(record.vm, c->m->vm))
+		rc = -EPERM;
+	pthread_mutex_unlock(&c->o->lock);
+	/* No exclusive open begins before x_leave(). */
+	if (!rc)
+		rc = csv_fs_record_set(file->file, NULL);
+	if (!rc) {
+		pthread_mutex_lock(&c->o->lock);
+		csv_layout_find(&c->o->layouts, c->m->fh)->x_highest = 0;
+		pthread_mutex_unlock(&c->o->lock);
+	}
+	x_leave(c);
+out:
+	csv_owner_file_put(c->o, file);
+	return rc;
+}
+
 int csv_owner_op_reclaim(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;

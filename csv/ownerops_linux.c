@@ -7,9 +7,11 @@
 #include "csv/owner_priv.h"
 
 #include "common/cl_cleanup.h"
+#include "common/cl_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -148,6 +150,50 @@ static int op_symlink(struct csv_op_ctx *c)
 	return rc;
 }
 
+/*
+ * Under ns_lock: -ETXTBSY if a VM has the file open, -EBUSY if it is on record as the disk of one.  Such a file
+ * keeps its one name: the VM's configuration says it, and by a second name a second VM could be given it.
+ */
+static int disk_guard(struct csv_op_ctx *c, struct csv_fh fh, const char *what, const char *name)
+{
+	struct csv_xrecord record = { 0 };
+	const struct csv_lfile *l;
+	struct csv_ofile *f;
+	bool open;
+	int rc;
+
+	pthread_mutex_lock(&c->o->lock);
+	l = csv_layout_find(&c->o->layouts, fh);
+	open = l && l->x_node;
+	if (open)
+		snprintf(record.vm, sizeof(record.vm), "%s", l->x_vm);
+	pthread_mutex_unlock(&c->o->lock);
+	if (!open) {
+		rc = csv_owner_file_get(c->o, fh, &f);
+		if (rc)
+			return rc;
+		rc = csv_fs_record_get(f->file, &record);
+		csv_owner_file_put(c->o, f);
+		if (rc || !record.generation)
+			return rc;
+	}
+	cl_notice("volume %s: %s of %s by node %u is refused: it is the disk of %s%s",
+		  c->o->config.volume, what, name, c->peer->node, record.vm[0] ? "VM " : "a VM",
+		  record.vm);
+	return open ? -ETXTBSY : -EBUSY;
+}
+
+/* The same of what has a name; 0 for what is no regular file or is not there. */
+static int name_guard(struct csv_op_ctx *c, struct csv_fh dir, const char *what, const char *name)
+{
+	struct csv_attr a;
+	int rc = csv_fs_lookup(c->o->fs, dir, name, &a);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	return S_ISREG(a.mode) ? disk_guard(c, a.fh, what, name) : 0;
+}
+
 static int op_link(struct csv_op_ctx *c)
 {
 	const struct csv_lfile *f;
@@ -159,8 +205,9 @@ static int op_link(struct csv_op_ctx *c)
 	f = csv_layout_find(&c->o->layouts, c->m->fh);
 	orphan = f && f->orphan;
 	pthread_mutex_unlock(&c->o->lock);
-	rc = orphan ? -ENOENT
-		    : csv_fs_link(c->o->fs, c->m->fh, c->m->fh2, c->m->name2, &c->r->attr);
+	rc = orphan ? -ENOENT : disk_guard(c, c->m->fh, "a link", c->m->name2);
+	if (!rc)
+		rc = csv_fs_link(c->o->fs, c->m->fh, c->m->fh2, c->m->name2, &c->r->attr);
 	pthread_mutex_unlock(&c->o->ns_lock);
 	return rc;
 }
@@ -229,6 +276,14 @@ static int op_unlink(struct csv_op_ctx *c, bool directory)
 	return rc;
 }
 
+static bool is_same(struct csv_op_ctx *c, const struct csv_rpc_msg *m)
+{
+	struct csv_attr a, b;
+
+	return !csv_fs_lookup(c->o->fs, m->fh, m->name, &a) &&
+	       !csv_fs_lookup(c->o->fs, m->fh2, m->name2, &b) && csv_fh_equal(a.fh, b.fh);
+}
+
 static int op_rename(struct csv_op_ctx *c)
 {
 	const struct csv_rpc_msg *m = c->m;
@@ -240,15 +295,15 @@ static int op_rename(struct csv_op_ctx *c)
 	if (is_ours(c, m->fh, m->name) || is_ours(c, m->fh2, m->name2))
 		return -EPERM;
 	pthread_mutex_lock(&c->o->ns_lock);
-	if (!m->flags) {
-		struct csv_attr a, b;
-
-		/* Two names of one file: rename does nothing, and neither do we. */
-		if (!csv_fs_lookup(c->o->fs, m->fh, m->name, &a) &&
-		    !csv_fs_lookup(c->o->fs, m->fh2, m->name2, &b) && csv_fh_equal(a.fh, b.fh))
-			goto out;
+	/* Two names of one file: rename does nothing, and neither do we. */
+	if (!m->flags && is_same(c, m))
+		goto out;
+	/* Both names, with every flag: what moves and what is replaced or exchanged. */
+	rc = name_guard(c, m->fh, "a rename", m->name);
+	if (!rc)
+		rc = name_guard(c, m->fh2, "a replacement", m->name2);
+	if (!rc && !m->flags)
 		rc = victim_keep(c, m->fh2, m->name2, &kept);
-	}
 	if (!rc) {
 		rc = csv_fs_rename(c->o->fs, m->fh, m->name, m->fh2, m->name2, m->flags);
 		victim_kept(c, kept, !rc);
@@ -484,6 +539,10 @@ static int op_do(struct csv_op_ctx *c, enum csv_rpc_op op)
 		return csv_owner_op_xopen(c);
 	case CSV_OP_XCLOSE:
 		return csv_owner_op_xclose(c);
+	case CSV_OP_XWHOSE:
+		return csv_owner_op_xwhose(c);
+	case CSV_OP_XDISOWN:
+		return csv_owner_op_xdisown(c);
 	case CSV_OP_RECLAIM:
 		return csv_owner_op_reclaim(c);
 	case CSV_OP_RECLAIM_DONE:

@@ -76,6 +76,8 @@ static const struct op_desc ops[CSV_OP_COUNT] = {
 	[CSV_OP_RECLAIM] = {"reclaim", F_FH | F_VM | F_FLAGS | F_GEN | F_SEQ, F_SEQ | F_VER,
 			    P_GRACE},
 	[CSV_OP_RECLAIM_DONE] = {"reclaim-done", 0, F_FLAGS, P_GRACE},
+	[CSV_OP_XWHOSE] = {"xwhose", F_FH, F_VM | F_GEN, 0},
+	[CSV_OP_XDISOWN] = {"xdisown", F_FH | F_VM, 0, 0},
 	[CSV_OP_RECALL] = {"recall", F_FH | F_FLAGS | F_SEQ, F_FH | F_FLAGS | F_SEQ, P_GRACE},
 };
 

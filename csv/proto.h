@@ -72,6 +72,8 @@ enum csv_rpc_op {
 	CSV_OP_RECLAIM,
 	CSV_OP_RECLAIM_DONE,
 	CSV_OP_RECALL, /* owner to client, on the recall connection */
+	CSV_OP_XWHOSE,	/* why an XOPEN was refused: whose disk it is, and its generation */
+	CSV_OP_XDISOWN, /* it is that VM's disk no more */
 	CSV_OP_COUNT,
 };
 

@@ -18,6 +18,7 @@
 #include "csv/lun.h"
 #include "csv/map.h"
 #include "csv/owner.h"
+#include "csv/layout.h"
 #include "csv/proto.h"
 #include "csv/state.h"
 
@@ -213,6 +214,8 @@ struct csv_disk {
 	char map[CSV_MAP_NAME_MAX]; /* "" while there is no device */
 	uint64_t size;
 	uint64_t generation;
+	/* Why the last XOPEN was refused; generation 0: it was not, or the owner did not say. */
+	struct csv_xrecord refused;
 	uint64_t version;    /* of the map that the device has; 0 none */
 	uint64_t seq;	     /* of the exclusive layout */
 	uint64_t recall_seq; /* highest recall heard */
@@ -323,5 +326,7 @@ typedef void (*csv_progress)(void *arg, uint64_t done_bytes);
 int csv_file_create(struct csv_vol *v, const char *path, uint64_t size, csv_progress fn, void *arg,
 		    char *error);
 int csv_file_delete(struct csv_vol *v, const char *path, char *error);
+/* The file is the disk of that VM no more: another may have it, it may be renamed and linked. */
+int csv_file_disown(struct csv_vol *v, const char *path, const char *vm, char *error);
 
 #endif

@@ -187,6 +187,19 @@ static int volume_error(const struct csv_vdisk *d, int r, uint64_t generation, c
 			  r == -ENODEV	  ? "the volume is down on this node" :
 					    strerror(-r);
 
+	const char *vm = "";
+	uint64_t floor = d->handle ? csv_disk_generation_floor(d->handle, &vm) : 0;
+
+	if (r == -ETXTBSY && vm[0])
+		return vmm_error(ret_error, -r, "disk %s of volume %s is the disk of VM %s", d->path,
+				 d->volume, vm);
+	/* clusterd takes the number from this line and goes above it. */
+	if (r == -ESTALE && floor)
+		return vmm_error(ret_error, -r,
+				 "disk %s of volume %s, generation %llu: a higher generation has or "
+				 "had it: generation_floor=%llu",
+				 d->path, d->volume, (unsigned long long)generation,
+				 (unsigned long long)floor);
 	return vmm_error(ret_error, -r, "disk %s of volume %s, generation %llu: %s", d->path,
 			 d->volume, (unsigned long long)generation, why);
 }

@@ -509,6 +509,78 @@ static int start_beside_late_write(struct csv_fh fh)
 	return 0;
 }
 
+static int rename_ask(const char *from, const char *to, unsigned flags)
+{
+	msg((struct csv_fh){0}, from);
+	snprintf(m.name2, sizeof(m.name2), "%s", to);
+	m.flags = flags;
+	return ask(1, CSV_OP_RENAME);
+}
+
+/* A disk keeps its one name while a VM has it, and while it is on record as one's; no second VM gets it. */
+static int one_name(void)
+{
+	const struct csv_fh root = {0};
+	struct csv_fh fh;
+	uint64_t version;
+
+	msg(root, "plain");
+	CHECK(ask(1, CSV_OP_CREATE) == 0);
+	msg(root, "disk");
+	CHECK(ask(1, CSV_OP_CREATE) == 0);
+	fh = r.attr.fh;
+	/* Never a disk: may be moved and linked, and the link does not make it one. */
+	CHECK(rename_ask("disk", "disk2", 0) == 0 && rename_ask("disk2", "disk", 0) == 0);
+	msg(fh, "");
+	strcpy(m.name2, "second");
+	CHECK(ask(1, CSV_OP_LINK) == 0);
+	if (image_whole(fh, &version))
+		return 1;
+	msg(fh, "");
+	strcpy(m.vm, "a");
+	m.generation = 241;
+	CHECK(ask(2, CSV_OP_XOPEN) == 0);
+	for (int open = 1; open >= 0; open--) {
+		const int busy = open ? -ETXTBSY : -EBUSY;
+
+		CHECK(rename_ask("disk", "disk2", 0) == busy);
+		CHECK(rename_ask("second", "disk2", 0) == busy);
+		CHECK(rename_ask("plain", "disk", 0) == busy);
+		CHECK(rename_ask("plain", "disk", 2 /* exchange */) == busy);
+		CHECK(rename_ask("disk", "plain", 2) == busy);
+		msg(fh, "");
+		strcpy(m.name2, "third");
+		CHECK(ask(1, CSV_OP_LINK) == busy);
+		/* By its second name, with whatever number: it is the disk of a. */
+		msg(fh, "");
+		strcpy(m.vm, "x");
+		m.generation = 1000;
+		CHECK(ask(1, CSV_OP_XOPEN) == -ETXTBSY);
+		CHECK(ask(1, CSV_OP_XWHOSE) == 0 && !strcmp(r.vm, "a") && r.generation == 241);
+		CHECK(ask(1, CSV_OP_XDISOWN) == (open ? -ETXTBSY : -EPERM));
+		strcpy(m.vm, "a");
+		m.generation = 34;
+		CHECK(ask(1, CSV_OP_XOPEN) == -ESTALE);
+		CHECK(ask(1, CSV_OP_XWHOSE) == 0 && r.generation == 241);
+		m.generation = 241;
+		if (open)
+			CHECK(ask(2, CSV_OP_XCLOSE) == 0);
+	}
+	/* Given up by its name, it is a file like any other; a new VM begins with its own numbers. */
+	msg(fh, "");
+	strcpy(m.vm, "a");
+	CHECK(ask(1, CSV_OP_XDISOWN) == 0);
+	CHECK(rename_ask("disk", "disk2", 0) == 0);
+	msg(fh, "");
+	strcpy(m.vm, "x");
+	m.generation = 3;
+	CHECK(ask(1, CSV_OP_XOPEN) == 0 && ask(1, CSV_OP_XCLOSE) == 0);
+	/* A stopped VM's disk may be deleted. */
+	msg(root, "disk2");
+	CHECK(ask(1, CSV_OP_UNLINK) == 0);
+	return 0;
+}
+
 static int under_way(struct csv_fh img)
 {
 	struct csv_fh fh;
@@ -516,7 +588,7 @@ static int under_way(struct csv_fh img)
 	msg((struct csv_fh){0}, "img2");
 	CHECK(ask(1, CSV_OP_CREATE) == 0);
 	fh = r.attr.fh;
-	if (start_beside_truncate(fh) || start_beside_late_write(fh))
+	if (start_beside_truncate(fh) || start_beside_late_write(fh) || one_name())
 		return 1;
 	msg(img, "");
 	CHECK(ask(2, CSV_OP_OPEN) == 0);

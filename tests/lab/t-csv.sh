@@ -42,6 +42,9 @@ is "open: Stale file handle" "$(on n1 timeout 300 /root/csv/csvtool hold v1 imag
 is "open: Stale file handle" "$(on n1 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm1 1 1)" "a lower one too"
 on n1 sh -c "echo x > $MNT/images/d1.img" 2> /dev/null
 is 1 "$(on n1 sh -c "rm $MNT/images/d1.img 2> /dev/null; echo \$?")" "a disk in use is not removed or written by others"
+on n1 sh -c "echo plain > $MNT/images/plain; ln $MNT/images/d1.img $MNT/images/l.img; mv $MNT/images/d1.img $MNT/images/d2.img; mv -f $MNT/images/plain $MNT/images/d1.img" 2> "$tmp/busy"
+is 3 "$(grep -c 'Text file busy' "$tmp/busy")" "a disk in use is not linked, renamed or replaced: $(cat "$tmp/busy")"
+is "open: Text file busy" "$(on n1 timeout 300 /root/csv/csvtool hold v1 images/d1.img vm2 99 1)" "another VM does not get it by a higher number"
 files_of() { # files_of NODE SOFT: of its csvd
 	on "$1" python3 -c "import resource; resource.prlimit($(on "$1" cat /root/csv/csvd.pid), resource.RLIMIT_NOFILE, ($2, 65536))" || fail prlimit
 }
