@@ -227,7 +227,7 @@ static int csvd_start(char *error, size_t cap_bytes)
 							   .log_fd = log_fd,
 							   .cgroup = "csvd",
 							   .oom_score_adj = OOM_SCORE,
-							   .pass_fd = -1 },
+							   .pass_fds = { -1, -1 } },
 					&pid);
 	if (rc < 0) {
 		snprintf(error, cap_bytes, "%s: %s", argv[0], strerror(-rc));

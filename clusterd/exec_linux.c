@@ -44,21 +44,23 @@ static void child_clean(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* 0, 1, 2; then what is passed, then err_fd, which is closed by exec; -1: none of it. */
-static int fds_place(int in, int out, int pass_fd, int err_fd)
+/* 0, 1, 2; then what is passed (2 or NULL), then err_fd, which is closed by exec; -1: none of it. */
+static int fds_place(int in, int out, const int *pass_fds, int err_fd)
 {
-	int n = 3;
+	int n = 3, pass[2] = { -1, -1 };
 
 	/* Out of the way of the numbers that are given out. */
 	in = fcntl(in, F_DUPFD, 16);
 	out = fcntl(out, F_DUPFD, 16);
-	pass_fd = pass_fd < 0 ? -1 : fcntl(pass_fd, F_DUPFD, 16);
+	for (int i = 0; pass_fds && i < 2; i++)
+		pass[i] = pass_fds[i] < 0 ? -1 : fcntl(pass_fds[i], F_DUPFD, 16);
 	err_fd = err_fd < 0 ? -1 : fcntl(err_fd, F_DUPFD, 16);
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(out, 2);
-	if (pass_fd >= 0)
-		dup2(pass_fd, n++);
+	for (int i = 0; i < 2; i++)
+		if (pass[i] >= 0)
+			dup2(pass[i], n++);
 	if (err_fd >= 0) {
 		dup2(err_fd, n);
 		fcntl(n, F_SETFD, FD_CLOEXEC);
@@ -122,7 +124,7 @@ int cd_exec_run(const char *const argv[], int timeout_ms, char *out, size_t cap_
 	if (pid == 0) {
 		setsid();
 		child_clean();
-		(void)fds_place(null_fd, fds[1], -1, -1);
+		(void)fds_place(null_fd, fds[1], NULL, -1);
 		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
@@ -274,7 +276,7 @@ static void spawn_child(const struct cd_exec *e, int null_fd, int cgroup_fd, int
 	/* Itself, before exec: nothing of the program is ever outside. */
 	if (cgroup_fd >= 0)
 		(void)!write(cgroup_fd, "0", 1);
-	err_fd = fds_place(null_fd, e->log_fd, e->pass_fd, err_fd);
+	err_fd = fds_place(null_fd, e->log_fd, e->pass_fds, err_fd);
 	execvp(e->argv[0], (char *const *)e->argv);
 	word_send(err_fd, 0, errno);
 	_exit(127);

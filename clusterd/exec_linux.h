@@ -24,7 +24,7 @@ struct cd_exec {
 	const char *cgroup; /* name of a cgroup below ours; NULL: none */
 	int oom_score_adj;  /* what is ended first when memory runs out: -1000 (never) to 1000 */
 	bool own_pids;	    /* it sees no process but itself, as number 1; needs root */
-	int pass_fd;	    /* it finds this open as number 3; -1: none */
+	int pass_fds[2];    /* it finds them open as numbers 3 and 4; -1: none */
 };
 
 /*

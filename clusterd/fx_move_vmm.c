@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "clusterd/effect.h"
 #include "clusterd/fx_vm_vmm.h"
 #include "clusterd/paths_linux.h"
+#include "clusterd/tunnel_linux.h"
 #include "common/cl_cleanup.h"
 #include "common/cl_ctl.h"
 #include "common/cl_log.h"
@@ -54,15 +56,15 @@ static int state_get(struct cl_ctl_client *client, char out[24], char *why, size
 	if (rc < 0)
 		return rc;
 	state = json_string_value(json_object_get(result, "state"));
-	failure = json_string_value(
-		json_object_get(json_object_get(result, "migration"), "error"));
+	failure = json_string_value(json_object_get(json_object_get(result, "migration"), "error"));
 	snprintf(out, 24, "%s", state ? state : "");
 	snprintf(why, cap_bytes, "%s", failure ? failure : "");
 	json_decref(result);
 	return 0;
 }
 
-/* What the source says of the move: bytes and milliseconds go into the result, all of it into the log. */
+/* What the source says of the move: bytes and milliseconds go into the result, all of it into the
+ * log. */
 static void figures_take(struct cd_fx *fx, const json_t *event)
 {
 	json_int_t sent = json_integer_value(json_object_get(event, "sent"));
@@ -72,12 +74,13 @@ static void figures_take(struct cd_fx *fx, const json_t *event)
 		return;
 	fx->result.values[0] = (uint64_t)sent;
 	fx->result.values[1] = (uint64_t)total_ms;
-	cl_notice("migration of VM %s to node %s: sent %lld bytes in %lld rounds, %lld ms, estimated"
-		  " downtime %lld ms",
-		  fx->vm.name, fx->peer, (long long)sent,
-		  (long long)json_integer_value(json_object_get(event, "rounds")),
-		  (long long)total_ms,
-		  (long long)json_integer_value(json_object_get(event, "est_downtime_ms")));
+	cl_notice(
+		"migration of VM %s to node %s: sent %lld bytes in %lld rounds, %lld ms, estimated"
+		" downtime %lld ms",
+		fx->vm.name, fx->peer, (long long)sent,
+		(long long)json_integer_value(json_object_get(event, "rounds")),
+		(long long)total_ms,
+		(long long)json_integer_value(json_object_get(event, "est_downtime_ms")));
 }
 
 /*
@@ -123,8 +126,18 @@ static int event_wait(struct cd_fx *fx, struct cl_ctl_client *client, const char
 
 /* ---- live ----------------------------------------------------------------------------------- */
 
-/* A port that nobody listens on now. */
-static unsigned port_choose(const struct cd_fx *fx)
+/* Users of tunnels: one for each VM, above those of the VMs. */
+#define TUNNEL_UID(index) (CD_FX_UID(index) + 0x10000u)
+
+static struct cd_tunnel tunnel_of(const struct cd_fx *fx)
+{
+	return (struct cd_tunnel){ .vm = fx->vm.name,
+				   .peer = fx->peer,
+				   .uid = TUNNEL_UID(fx->effect.vm) };
+}
+
+/* Listens on a port that nobody else listens on: the socket, or -EADDRINUSE. */
+static int port_choose(const struct cd_fx *fx, unsigned *ret_port)
 {
 	unsigned first = PORT_FIRST + fx->effect.vm % (PORT_LAST - PORT_FIRST + 1), port = first;
 
@@ -132,39 +145,69 @@ static unsigned port_choose(const struct cd_fx *fx)
 		int fd = cl_tcp_listen(fx->own_vm_address, port);
 
 		if (fd >= 0) {
-			close(fd);
-			return port;
+			*ret_port = port;
+			return fd;
 		}
 		port = port == PORT_LAST ? PORT_FIRST : port + 1;
 	} while (port != first);
-	return 0;
+	return -EADDRINUSE;
+}
+
+/* The vmm waits: it gets the stream on which the VM comes. */
+static int stream_hand_in(struct cd_fx *fx, int listen_fd, char *why, size_t cap_bytes)
+{
+	const struct cd_tunnel tunnel = tunnel_of(fx);
+	CL_CLEANUP_CLOSE int stream = cd_tunnel_listen(&tunnel, listen_fd);
+	CL_CLEANUP_FREE char *error = NULL;
+	json_t *result = NULL;
+	int rc = stream;
+
+	if (rc >= 0)
+		rc = cd_vmproc_call_fd(fx->vm.name, "receive", json_pack("{s:s}", "peer", fx->peer),
+				       stream, CALL_MS, &result, &error);
+	json_decref(result);
+	if (rc < 0)
+		snprintf(why, cap_bytes, "%s%s", stream < 0 ? "vmm-tunnel: " : "",
+			 error ? error : strerror(-rc));
+	return rc < 0 ? rc : 0;
 }
 
 void cd_fx_vm_incoming(struct cd_fx *fx)
 {
-	static const char *const up[] = { "incoming", "ready", "paused", NULL };
+	static const char *const up[] = { "incoming", NULL };
+	CL_CLEANUP_CLOSE int listen_fd = -1;
+	char why[CORE_TEXT_MAX] = "";
 	struct cd_vm_status status;
-	unsigned port;
-	char where[CORE_ADDRESS_MAX + 16];
+	unsigned port = 0;
 	int rc;
 
 	if (!cd_fx_vmm_clear(fx) || !cd_fx_vmm_check(fx))
 		return;
-	port = port_choose(fx);
-	if (!port) {
-		cd_fx_failed(fx, EADDRINUSE, "node %s: ports %u to %u of %s are all in use", fx->self,
-			     PORT_FIRST, PORT_LAST, fx->own_vm_address);
+	if (!fx->peer[0]) {
+		cd_fx_failed(fx, EINVAL, "VM %s: it is not known from which node it comes",
+			     fx->vm.name);
 		return;
 	}
-	snprintf(where, sizeof(where), strchr(fx->own_vm_address, ':') ? "[%s]:%u" : "%s:%u",
-		 fx->own_vm_address, port);
-	rc = cd_fx_vmm_spawn(fx, "--incoming", where, fx->peer[0] ? fx->peer : NULL);
+	listen_fd = port_choose(fx, &port);
+	if (listen_fd < 0) {
+		cd_fx_failed(fx, EADDRINUSE, "node %s: ports %u to %u of %s are all in use",
+			     fx->self, PORT_FIRST, PORT_LAST, fx->own_vm_address);
+		return;
+	}
+	rc = cd_fx_vmm_spawn(fx, "--incoming", NULL);
 	if (rc < 0) {
 		cd_fx_failed(fx, -rc, "VM %s on node %s: %s: %s", fx->vm.name, fx->self,
 			     cd_fx_vmm_path(), strerror(-rc));
 		return;
 	}
 	rc = cd_fx_vmm_wait(fx, up, START_MS, &status);
+	if (rc == 0)
+		rc = stream_hand_in(fx, listen_fd, why, sizeof(why));
+	if (rc < 0 && why[0]) {
+		if (cd_fx_vmm_clear(fx))
+			cd_fx_failed(fx, -rc, "VM %s into node %s: %s", fx->vm.name, fx->self, why);
+		return;
+	}
 	if (rc < 0) {
 		cd_fx_vmm_fail(fx, -rc);
 		return;
@@ -173,12 +216,33 @@ void cd_fx_vm_incoming(struct cd_fx *fx)
 	cd_fx_done(fx);
 }
 
+/* Connects, and lets the vmm begin; -EIO with why when there is no way to the peer. */
+static int migration_begin(struct cd_fx *fx, struct cl_ctl_client *client, char *why,
+			   size_t cap_bytes, char **ret_error)
+{
+	const struct cd_tunnel tunnel = tunnel_of(fx);
+	CL_CLEANUP_CLOSE int stream =
+		cd_tunnel_connect(&tunnel, fx->peer_address, fx->effect.port, why, cap_bytes);
+	json_t *result = NULL;
+	int rc;
+
+	/* The vmm was not asked: that is a failure whose outcome is known. */
+	if (stream < 0)
+		return -EIO;
+	rc = cl_ctl_client_call_fd(client, "migrate",
+				   json_pack("{s:s s:I s:b}", "peer", fx->peer, "downtime_ms",
+					     (json_int_t)fx->effect.pause_ms, "throttle",
+					     (fx->effect.flags & CORE_FLAG_THROTTLE) != 0),
+				   stream, CALL_MS, &result, ret_error);
+	json_decref(result);
+	return rc;
+}
+
 void cd_fx_vm_migrate(struct cd_fx *fx)
 {
 	struct cl_ctl_client *client = control_open(fx->vm.name);
 	char state[24] = "", why[CORE_TEXT_MAX] = "";
 	CL_CLEANUP_FREE char *error = NULL;
-	json_t *result = NULL;
 	int rc = client ? state_get(client, state, why, sizeof(why)) : -EPIPE;
 
 	/* Asked again after our restart: it may be under way or over. */
@@ -188,14 +252,8 @@ void cd_fx_vm_migrate(struct cd_fx *fx)
 		return;
 	}
 	if (rc == 0 && strcmp(state, "migrating") != 0) {
-		rc = cl_ctl_client_call(
-			client, "migrate",
-			json_pack("{s:s s:i s:s s:I s:b}", "address", fx->peer_address, "port",
-				  fx->effect.port, "peer", fx->peer, "downtime_ms",
-				  (json_int_t)fx->effect.pause_ms, "throttle",
-				  (fx->effect.flags & CORE_FLAG_THROTTLE) != 0),
-			CALL_MS, &result, &error);
-		json_decref(result);
+		why[0] = '\0';
+		rc = migration_begin(fx, client, why, sizeof(why), &error);
 	}
 	if (rc == 0)
 		rc = event_wait(fx, client, "migration-switched", "switched", why, sizeof(why));
@@ -207,7 +265,9 @@ void cd_fx_vm_migrate(struct cd_fx *fx)
 			      fx->vm.name, fx->self, strerror(-rc));
 	else
 		cd_fx_failed(fx, -rc, "VM %s to node %s: %s", fx->vm.name, fx->peer,
-			     why[0] ? why : error ? error : strerror(-rc));
+			     why[0]  ? why
+			     : error ? error
+				     : strerror(-rc));
 }
 
 void cd_fx_vm_await(struct cd_fx *fx)
@@ -273,8 +333,8 @@ static void finish_aborted(struct cd_fx *fx)
 
 		rc = moved ? cd_vmproc_call(fx->vm.name, "migrate-finish",
 					    json_pack("{s:s}", "outcome", "aborted"), CALL_MS,
-					    &result, &error) :
-			     cd_vmproc_call(fx->vm.name, "resume",
+					    &result, &error)
+			   : cd_vmproc_call(fx->vm.name, "resume",
 					    json_pack("{s:I}", "generation",
 						      (json_int_t)status.generation),
 					    CALL_MS, &result, &error);
@@ -302,30 +362,20 @@ void cd_fx_vm_finish(struct cd_fx *fx)
 
 /* ---- by save and restore -------------------------------------------------------------------- */
 
-static int save_path(const struct cd_fx *fx, char *dir, char *path)
+/* .holdfast/save of the volume, root's, in which each VM has a folder: fd or -errno. */
+static int save_root_open(const struct cd_fx *fx)
 {
+	char path[CD_PATH_MAX];
+	int rc, fd;
+
 	if (!fx->save_volume[0])
 		return -ENODEV;
-	cd_path(dir, CD_PATH_MAX, CD_DIR_STORAGE, "%s/.holdfast/save/%s", fx->save_volume,
-		fx->vm.name);
-	cd_path(path, CD_PATH_MAX, CD_DIR_STORAGE, "%s/.holdfast/save/%s/image", fx->save_volume,
-		fx->vm.name);
-	return 0;
-}
-
-/* A folder of the VM's own user, which the vmm has become. */
-static int save_dir_make(const struct cd_fx *fx, const char *dir)
-{
-	char parent[CD_PATH_MAX];
-	int rc;
-
-	cd_path(parent, sizeof(parent), CD_DIR_STORAGE, "%s/.holdfast/save", fx->save_volume);
-	rc = cd_path_mkdirs(parent, 0711);
+	cd_path(path, sizeof(path), CD_DIR_STORAGE, "%s/.holdfast/save", fx->save_volume);
+	rc = cd_path_mkdirs(path, 0711);
 	if (rc < 0)
 		return rc;
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	return chown(dir, CD_FX_UID(fx->effect.vm), CD_FX_UID(fx->effect.vm)) < 0 ? -errno : 0;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 /* How much a save takes is not known before; memory is the most. */
@@ -339,35 +389,55 @@ static void save_full(struct cd_fx *fx)
 		     fx->save_volume, space);
 }
 
-void cd_fx_vm_save(struct cd_fx *fx)
+/* The VM's folder in it, root's: one of a release in which it was the VM's user's becomes root's.
+ */
+static int save_dir_open(int root, const char *vm)
 {
-	static const char *const settled[] = { "running", "paused", "saved", NULL };
-	char dir[CD_PATH_MAX], path[CD_PATH_MAX];
-	CL_CLEANUP_FREE char *error = NULL;
-	struct cd_vm_status status;
-	json_t *result = NULL;
-	int rc = save_path(fx, dir, path);
+	CL_CLEANUP_CLOSE int fd = -1;
 
-	if (rc < 0) {
-		cd_fx_failed(fx, -rc, "VM %s has no disk on a volume: it cannot be saved",
-			     fx->vm.name);
-		return;
-	}
-	/* Asked again after our restart: it may be under way or over. */
-	rc = cd_vmproc_status(fx->vm.name, CALL_MS, &status);
-	if (rc == 0 && strcmp(status.state, "saving") == 0)
-		rc = cd_fx_vmm_wait(fx, settled, SAVE_MS, &status);
-	if (rc == 0 && strcmp(status.state, "saved") == 0) {
-		cd_fx_done(fx);
-		return;
-	}
-	rc = save_dir_make(fx, dir);
-	if (rc < 0) {
-		cd_fx_failed(fx, -rc, "%s: %s", dir, strerror(-rc));
-		return;
-	}
-	rc = cd_vmproc_call(fx->vm.name, "save", json_pack("{s:s}", "path", path), SAVE_MS, &result,
-			    &error);
+	if (mkdirat(root, vm, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(root, vm, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 0700) < 0)
+		return -errno;
+	return cl_steal_fd(&fd);
+}
+
+#define SAVE_NAME "image"
+#define SAVE_PART "image.tmp" /* until the VM is in it, for good */
+
+static int name_remove(int dir, const char *name)
+{
+	return unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/*
+ * The vmm has written and synced it: it gets its name.  Asked again after our restart: it may have
+ * it.
+ */
+static int save_settle(int dir)
+{
+	if (renameat(dir, SAVE_PART, dir, SAVE_NAME) < 0 &&
+	    (errno != ENOENT || faccessat(dir, SAVE_NAME, F_OK, AT_SYMLINK_NOFOLLOW) < 0))
+		return -errno;
+	return fsync(dir) < 0 ? -errno : 0;
+}
+
+/* Has the vmm write a new file.  What is there is of a save that came to nothing, or of the VM's
+ * past. */
+static int save_write(struct cd_fx *fx, int dir, char **ret_error)
+{
+	CL_CLEANUP_CLOSE int fd = -1;
+	json_t *result = NULL;
+	int rc = name_remove(dir, SAVE_PART);
+
+	rc = rc ? rc : name_remove(dir, SAVE_NAME);
+	if (rc < 0)
+		return rc;
+	fd = openat(dir, SAVE_PART, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	rc = cd_vmproc_call_fd(fx->vm.name, "save", NULL, fd, SAVE_MS, &result, ret_error);
 	if (rc == 0) {
 		fx->result.values[0] =
 			(uint64_t)json_integer_value(json_object_get(result, "bytes"));
@@ -377,39 +447,102 @@ void cd_fx_vm_save(struct cd_fx *fx)
 			  fx->vm.name, (unsigned long long)fx->result.values[0],
 			  (unsigned long long)fx->result.values[1],
 			  (long long)json_integer_value(json_object_get(result, "paused_ms")));
+	} else if (rc != -ETIMEDOUT && rc != -EPIPE) {
+		/* It was refused, or failed and the VM runs on. */
+		(void)name_remove(dir, SAVE_PART);
 	}
 	json_decref(result);
-	if (rc == 0)
+	return rc;
+}
+
+void cd_fx_vm_save(struct cd_fx *fx)
+{
+	static const char *const settled[] = { "running", "paused", "saved", NULL };
+	CL_CLEANUP_CLOSE int root = save_root_open(fx), dir = -1;
+	CL_CLEANUP_FREE char *error = NULL;
+	CL_CLEANUP_FREE char *text = NULL;
+	struct cd_vm_status status;
+	int rc;
+
+	if (root == -ENODEV) {
+		cd_fx_failed(fx, ENODEV, "VM %s has no disk on a volume: it cannot be saved",
+			     fx->vm.name);
+		return;
+	}
+	dir = root < 0 ? root : save_dir_open(root, fx->vm.name);
+	if (dir < 0) {
+		cd_fx_failed(fx, -dir, "volume %s, .holdfast/save/%s: %s", fx->save_volume,
+			     fx->vm.name, strerror(-dir));
+		return;
+	}
+	/* Asked again after our restart: it may be under way or over. */
+	rc = cd_vmproc_status(fx->vm.name, CALL_MS, &status);
+	if (rc == 0 && strcmp(status.state, "saving") == 0)
+		rc = cd_fx_vmm_wait(fx, settled, SAVE_MS, &status);
+	/* Only of a VM that is seen to run: of one that is not, the file may be all that there is.
+	 */
+	if (rc == 0 &&
+	    (strcmp(status.state, "running") == 0 || strcmp(status.state, "paused") == 0)) {
+		rc = save_write(fx, dir, &error);
+	} else if (rc == 0 && strcmp(status.state, "saved") != 0) {
+		rc = -EBUSY;
+		if (asprintf(&error, "the VM is %s; allowed: running or paused", status.state) < 0)
+			error = NULL;
+	}
+	if (rc == 0) {
+		rc = save_settle(dir);
+		/* Nobody knows on which name it is when a volume's answer is lost: asked again, it
+		 * is looked for. */
+		if (rc < 0) {
+			cd_fx_unknown(fx, "VM %s is saved, volume %s: %s", fx->vm.name,
+				      fx->save_volume, strerror(-rc));
+			return;
+		}
 		cd_fx_done(fx);
-	else if (rc == -ENOSPC)
+		return;
+	}
+	if (rc == -ENOSPC) {
 		save_full(fx);
-	else
-		cd_fx_error(fx, -rc, error);
+		return;
+	}
+	if (asprintf(&text, "save on volume %s: %s", fx->save_volume,
+		     error ? error : strerror(-rc)) < 0)
+		text = NULL;
+	cd_fx_error(fx, -rc, text);
 }
 
 void cd_fx_vm_restore(struct cd_fx *fx)
 {
 	static const char *const up[] = { "paused", "ready", "running", NULL };
-	char dir[CD_PATH_MAX], path[CD_PATH_MAX];
+	CL_CLEANUP_CLOSE int root = save_root_open(fx), dir = -1;
 	struct cd_vm_status status;
-	int rc = save_path(fx, dir, path), here;
+	char path[CD_PATH_MAX];
+	int rc, here;
 
-	if (rc < 0) {
-		cd_fx_failed(fx, -rc, "VM %s has no disk on a volume", fx->vm.name);
+	if (root == -ENODEV) {
+		cd_fx_failed(fx, ENODEV, "VM %s has no disk on a volume", fx->vm.name);
 		return;
 	}
+	dir = root < 0 ? root : save_dir_open(root, fx->vm.name);
+	if (dir < 0) {
+		cd_fx_failed(fx, -dir, "volume %s, .holdfast/save/%s: %s", fx->save_volume,
+			     fx->vm.name, strerror(-dir));
+		return;
+	}
+	cd_path(path, sizeof(path), CD_DIR_STORAGE, "%s/.holdfast/save/%s/" SAVE_NAME,
+		fx->save_volume, fx->vm.name);
 	/* Asked again: it may be running already. */
 	here = cd_fx_vmm_here(fx);
 	if (here < 0)
 		return;
 	if (!here) {
-		if (access(path, R_OK) < 0) {
+		if (faccessat(dir, SAVE_NAME, R_OK, AT_SYMLINK_NOFOLLOW) < 0) {
 			cd_fx_failed(fx, errno, "%s: %s", path, strerror(errno));
 			return;
 		}
 		if (!cd_fx_vmm_check(fx))
 			return;
-		rc = cd_fx_vmm_spawn(fx, "--restore", path, NULL);
+		rc = cd_fx_vmm_spawn(fx, "--restore", path);
 		if (rc < 0) {
 			cd_fx_failed(fx, -rc, "%s: %s", cd_fx_vmm_path(), strerror(-rc));
 			return;
@@ -423,7 +556,7 @@ void cd_fx_vm_restore(struct cd_fx *fx)
 	cd_fx_vmm_resume(fx);
 	/* Once it runs the image is of the past: nobody may restore it again. */
 	if (fx->result.outcome == CL_DONE) {
-		unlink(path);
-		rmdir(dir);
+		(void)name_remove(dir, SAVE_NAME);
+		(void)unlinkat(root, fx->vm.name, AT_REMOVEDIR);
 	}
 }

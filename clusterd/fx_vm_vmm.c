@@ -3,13 +3,11 @@
  * Effects on a VM's process: start, stop, kill, resume, query.  Every one may be
  * asked twice and looks first what is there.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clusterd/check_linux.h"
@@ -77,20 +75,19 @@ static json_t *config_nets(const struct cd_fx *fx)
 
 static int config_write(const struct cd_fx *fx, const char *dir, const char *path, bool paused)
 {
-	char uuid[CD_UUID_TEXT], tls[CD_PATH_MAX], lease[CD_PATH_MAX], *text;
+	char uuid[CD_UUID_TEXT], lease[CD_PATH_MAX], *text;
 	json_t *json;
 	int rc;
 
 	cd_uuid_text(fx->vm.uuid, uuid);
-	cd_path(tls, sizeof(tls), CD_DIR_STATE, "tls");
 	cd_path(lease, sizeof(lease), CD_DIR_RUN, "lease");
-	json = json_pack("{s:s s:s s:I s:I s:i s:s s:s s:I s:o s:o s:s s:s s:i s:b s:s}", "name",
+	json = json_pack("{s:s s:s s:I s:I s:i s:s s:s s:I s:o s:o s:s s:i s:b s:s}", "name",
 			 fx->vm.name, "uuid", uuid, "generation",
 			 (json_int_t)fx->effect.generation, "memory_mib",
 			 (json_int_t)fx->vm.memory_mib, "cpus", fx->vm.cpus, "kernel",
 			 fx->vm.kernel, "append", fx->vm.append, "uid",
 			 (json_int_t)CD_FX_UID(fx->effect.vm), "disks", config_disks(fx), "nets",
-			 config_nets(fx), "run_dir", dir, "tls_dir", tls, "downtime_ms", 300,
+			 config_nets(fx), "run_dir", dir, "downtime_ms", 300,
 			 "paused", paused, "lease", lease);
 	if (json && fx->saving_ms)
 		json_object_set_new(json, "stopped_since_ms", json_integer((json_int_t)fx->saving_ms));
@@ -119,10 +116,10 @@ static int oom_score(const struct cd_fx *fx)
 	return fx->priority < CL_ARRAY_LEN(of) ? of[fx->priority] : 200;
 }
 
-int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, const char *peer)
+int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value)
 {
 	char dir[CD_PATH_MAX], config[CD_PATH_MAX], cgroup[CL_NAME_MAX + 8];
-	const char *argv[9] = { cd_fx_vmm_path(), "--config", config };
+	const char *argv[6] = { cd_fx_vmm_path(), "--config", config };
 	CL_CLEANUP_CLOSE int dir_fd = -1, log_fd = -1;
 	struct cd_presence presence = CD_PRESENCE_NONE;
 	int n = 3, rc;
@@ -131,14 +128,10 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 	cd_path(dir, sizeof(dir), CD_DIR_RUN, "vm/%s", fx->vm.name);
 	cd_path(config, sizeof(config), CD_DIR_RUN, "vm/%s/config.json", fx->vm.name);
 	snprintf(cgroup, sizeof(cgroup), "vm-%s", fx->vm.name);
-	if (option) {
+	if (option)
 		argv[n++] = option;
+	if (value)
 		argv[n++] = value;
-	}
-	if (peer) {
-		argv[n++] = "--peer";
-		argv[n++] = peer;
-	}
 	argv[n] = NULL;
 	dir_fd = cd_rundir_make(fx->vm.name);
 	log_fd = dir_fd < 0 ? dir_fd : cd_rundir_log(dir_fd, "vmm.log");
@@ -157,7 +150,7 @@ int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, con
 							      .cgroup = cgroup,
 							      .oom_score_adj = oom_score(fx),
 							      .own_pids = true,
-							      .pass_fd = presence.pass_fd },
+							      .pass_fds = { presence.pass_fd, -1 } },
 					   &pid);
 	cd_vmproc_gate_leave();
 	if (rc == 0)
@@ -263,7 +256,7 @@ void cd_fx_vm_start(struct cd_fx *fx)
 	}
 	if (!cd_fx_vmm_clear(fx) || !cd_fx_vmm_check(fx))
 		return;
-	rc = cd_fx_vmm_spawn(fx, NULL, NULL, NULL);
+	rc = cd_fx_vmm_spawn(fx, NULL, NULL);
 	if (rc < 0) {
 		if (cd_fx_vmm_clear(fx))
 			cd_fx_failed(fx, -rc, "VM %s on node %s: %s: %s", fx->vm.name, fx->self,

@@ -18,8 +18,8 @@ struct cd_fx;
 #define CD_FX_UID(index) (CD_FX_UID_BASE + (index))
 
 const char *cd_fx_vmm_path(void);
-/* Folder, configuration, process.  option NULL: a fresh start.  0 or -errno. */
-int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value, const char *peer);
+/* Folder, configuration, process.  option NULL: a fresh start; value may be NULL.  0 or -errno. */
+int cd_fx_vmm_spawn(struct cd_fx *fx, const char *option, const char *value);
 /* Until its state is one of states (NULL at the end): 0, -ESRCH: ended, -ETIMEDOUT, -ECANCELED. */
 int cd_fx_vmm_wait(struct cd_fx *fx, const char *const states[], int timeout_ms,
 		   struct cd_vm_status *status);

@@ -3,7 +3,7 @@
  * Whether a vmm of a VM is on this node, by two witnesses that need no name in /proc:
  *
  *   the lock    RUN/lock/vm-NAME, root's, in a folder that no VM's user can enter; taken before the vmm is forked and
- *               passed to it open (cd_exec.pass_fd).  It ends with the last thread of the last process that has it, not
+ *               passed to it open (cd_exec.pass_fds).  It ends with the last thread of the last process that has it, not
  *               with a connection, a pid file or the program's name.
  *   the cgroup  that the vmm was started in, where the node has cgroup v2: a vmm that was taken over can close a
  *               descriptor, but cannot leave its cgroup.

@@ -235,6 +235,12 @@ bool cd_vmproc_own_trouble(int rc)
 int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout_ms,
 		   json_t **ret_result, char **ret_error)
 {
+	return cd_vmproc_call_fd(name, verb, args, -1, timeout_ms, ret_result, ret_error);
+}
+
+int cd_vmproc_call_fd(const char *name, const char *verb, json_t *args, int fd, int timeout_ms,
+		      json_t **ret_result, char **ret_error)
+{
 	struct cl_ctl_client *client;
 	char path[CD_PATH_MAX];
 	int rc;
@@ -247,7 +253,7 @@ int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout
 		json_decref(args);
 		return cd_vmproc_own_trouble(rc) ? rc : -ENOENT;
 	}
-	rc = cl_ctl_client_call(client, verb, args, timeout_ms, ret_result, ret_error);
+	rc = cl_ctl_client_call_fd(client, verb, args, fd, timeout_ms, ret_result, ret_error);
 	cl_ctl_client_free(client);
 	return rc;
 }

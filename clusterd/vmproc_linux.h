@@ -43,6 +43,9 @@ int cd_vmproc_call(const char *name, const char *verb, json_t *args, int timeout
 		   json_t **ret_result, char **ret_error);
 
 bool cd_vmproc_own_trouble(int rc);
+/* The same with a descriptor that goes with it; fd is borrowed, -1: none. */
+int cd_vmproc_call_fd(const char *name, const char *verb, json_t *args, int fd, int timeout_ms,
+		      json_t **ret_result, char **ret_error);
 
 struct cd_vm_status {
 	char state[24];

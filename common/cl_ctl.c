@@ -39,6 +39,8 @@ struct conn {
 	pid_t pid;
 	bool dead; /* output overran or failed; closed by the service thread */
 	struct buffer in, out;
+	int fds[CL_CTL_FDS_MAX]; /* that came with what is in `in`; the service thread's */
+	unsigned n_fds;
 };
 
 struct cl_ctl_server {
@@ -85,8 +87,27 @@ static struct conn *conn_find(struct cl_ctl_server *server, uint64_t id)
 	return id && conn->id == id ? conn : NULL;
 }
 
+static void fds_close(struct conn *conn)
+{
+	for (unsigned i = 0; i < conn->n_fds; i++)
+		if (conn->fds[i] >= 0)
+			close(conn->fds[i]);
+	conn->n_fds = 0;
+}
+
+int cl_ctl_fd_take(struct cl_ctl_server *server, struct cl_ctl_request req)
+{
+	struct conn *conn = conn_find(server, req.conn);
+
+	for (unsigned i = 0; conn && i < conn->n_fds; i++)
+		if (conn->fds[i] >= 0)
+			return cl_steal_fd(&conn->fds[i]);
+	return -1;
+}
+
 static void conn_close(struct cl_ctl_server *server, struct conn *conn)
 {
+	fds_close(conn);
 	pthread_mutex_lock(&server->lock);
 	close(conn->fd);
 	free(conn->in.data);
@@ -254,14 +275,45 @@ static int handle_line(struct cl_ctl_server *server, struct conn *conn, const ch
 	}
 	req.id = json_integer_value(id);
 	server->handler(server->arg, req, verb, msg, conn->uid, conn->pid);
+	fds_close(conn);
 	json_decref(msg);
 	return 0;
 }
 
+/* More descriptors than a request may have: the kernel closes those that do not fit, we the others. */
+static int fds_take(struct conn *conn, struct msghdr *msg)
+{
+	bool too_many = msg->msg_flags & MSG_CTRUNC;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			if (conn->n_fds < CL_CTL_FDS_MAX) {
+				conn->fds[conn->n_fds++] = fd;
+			} else {
+				close(fd);
+				too_many = true;
+			}
+		}
+	}
+	return too_many ? -EBADMSG : 0;
+}
+
 static int conn_input(struct cl_ctl_server *server, struct conn *conn)
 {
-	char data[READ_BYTES];
-	ssize_t n = recv(conn->fd, data, sizeof(data), MSG_DONTWAIT);
+	char data[READ_BYTES], control[CMSG_SPACE(CL_CTL_FDS_MAX * sizeof(int))];
+	struct iovec iov = { data, sizeof(data) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	char *end;
 	int rc;
 
@@ -269,7 +321,8 @@ static int conn_input(struct cl_ctl_server *server, struct conn *conn)
 		return -EPIPE;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	rc = buffer_append(&conn->in, data, (size_t)n, CL_CTL_LINE_MAX);
+	rc = fds_take(conn, &msg);
+	rc = rc ? rc : buffer_append(&conn->in, data, (size_t)n, CL_CTL_LINE_MAX);
 	while (!rc && (end = memchr(conn->in.data, '\n', conn->in.len_bytes))) {
 		size_t line = (size_t)(end - conn->in.data);
 

@@ -23,6 +23,7 @@
 #include <sys/types.h>
 
 #define CL_CTL_LINE_MAX (1u << 20)
+#define CL_CTL_FDS_MAX	2u /* that come with one request; who sends one has no other request under way */
 
 struct cl_ctl_server;
 struct cl_ctl_client;
@@ -57,6 +58,11 @@ void cl_ctl_server_free(struct cl_ctl_server *server);
 int cl_ctl_server_fd(const struct cl_ctl_server *server);
 void cl_ctl_server_service(struct cl_ctl_server *server);
 
+/*
+ * A descriptor that came with the request, in the order in which they came: the caller's from then on, close-on-exec; -1
+ * when there is none (left).  Inside the handler only: what it does not take is closed.
+ */
+int cl_ctl_fd_take(struct cl_ctl_server *server, struct cl_ctl_request req);
 /* Takes over result (may be NULL). */
 void cl_ctl_reply(struct cl_ctl_server *server, struct cl_ctl_request req, json_t *result);
 /* err is a positive errno; its name becomes "code". */
@@ -78,6 +84,9 @@ int cl_ctl_client_fd(const struct cl_ctl_client *client);
  */
 int cl_ctl_client_call(struct cl_ctl_client *client, const char *verb, json_t *args,
 		       int timeout_ms, json_t **ret_result, char **ret_error);
+/* The same with a descriptor that goes with the request (SCM_RIGHTS); fd is borrowed, -1: none. */
+int cl_ctl_client_call_fd(struct cl_ctl_client *client, const char *verb, json_t *args, int fd,
+			  int timeout_ms, json_t **ret_result, char **ret_error);
 /* Next event (new reference) or NULL with errno ETIMEDOUT / EPIPE. */
 json_t *cl_ctl_client_event(struct cl_ctl_client *client, int timeout_ms);
 

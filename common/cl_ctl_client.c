@@ -91,14 +91,39 @@ static int wait_fd(int fd, short events, int64_t deadline_ms)
 	}
 }
 
-static int send_all(struct cl_ctl_client *client, const char *data, size_t len_bytes,
+/* fd, unless it is -1, goes with the first byte. */
+static ssize_t send_some(struct cl_ctl_client *client, const char *data, size_t len_bytes, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)data, len_bytes };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	return sendmsg(client->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int send_all(struct cl_ctl_client *client, const char *data, size_t len_bytes, int fd,
 		    int64_t deadline_ms)
 {
 	while (len_bytes) {
-		ssize_t n = send(client->fd, data, len_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_some(client, data, len_bytes, fd);
 		int rc;
 
 		if (n > 0) {
+			fd = -1;
 			data += n;
 			len_bytes -= (size_t)n;
 			continue;
@@ -187,6 +212,12 @@ static int take_reply(json_t *msg, json_t **ret_result, char **ret_error)
 int cl_ctl_client_call(struct cl_ctl_client *client, const char *verb, json_t *args,
 		       int timeout_ms, json_t **ret_result, char **ret_error)
 {
+	return cl_ctl_client_call_fd(client, verb, args, -1, timeout_ms, ret_result, ret_error);
+}
+
+int cl_ctl_client_call_fd(struct cl_ctl_client *client, const char *verb, json_t *args, int fd,
+			  int timeout_ms, json_t **ret_result, char **ret_error)
+{
 	int64_t deadline_ms = now_ms() + timeout_ms;
 	json_int_t id = ++client->next_id;
 	char *text;
@@ -204,10 +235,10 @@ int cl_ctl_client_call(struct cl_ctl_client *client, const char *verb, json_t *a
 	json_decref(args);
 	if (!text)
 		return -ENOMEM;
-	rc = send_all(client, text, strlen(text), deadline_ms);
+	rc = send_all(client, text, strlen(text), fd, deadline_ms);
 	free(text);
 	if (!rc)
-		rc = send_all(client, "\n", 1, deadline_ms);
+		rc = send_all(client, "\n", 1, -1, deadline_ms);
 	while (!rc) {
 		json_t *msg;
 

@@ -61,6 +61,8 @@ int cl_tls_fd(const struct cl_tls *tls);
 /* All of buf or an error: 0, -ETIMEDOUT (per call, from cl_tls_timeout_set), -EPIPE on end. */
 int cl_tls_write(struct cl_tls *tls, const void *buf, size_t len_bytes);
 int cl_tls_read(struct cl_tls *tls, void *buf, size_t len_bytes);
+/* What has come, at least one byte: how many, or -EPIPE on end, -ETIMEDOUT. */
+ssize_t cl_tls_read_some(struct cl_tls *tls, void *buf, size_t cap_bytes);
 /* 0 = for ever (the default). */
 void cl_tls_timeout_set(struct cl_tls *tls, int timeout_ms);
 /* Wakes both directions with -EPIPE; safe from any thread. */

@@ -299,6 +299,16 @@ int cl_tls_read(struct cl_tls *tls, void *buf, size_t len_bytes)
 	return 0;
 }
 
+ssize_t cl_tls_read_some(struct cl_tls *tls, void *buf, size_t cap_bytes)
+{
+	ssize_t n;
+
+	do
+		n = gnutls_record_recv(tls->session, buf, cap_bytes);
+	while (n == GNUTLS_E_INTERRUPTED);
+	return n == 0 ? -EPIPE : n < 0 ? io_error(n) : n;
+}
+
 void cl_tls_timeout_set(struct cl_tls *tls, int timeout_ms)
 {
 	struct timeval tv = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };

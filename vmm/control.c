@@ -11,10 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,13 +27,14 @@
 #include "vmm/guard.h"
 #include "vmm/migrant_kvm.h"
 #include "vmm/rundir.h"
+#include "vmm/text.h"
 #include "vmm/vm_config.h"
 #include "vmm/vmm.h"
 
-#define ANNOUNCE_ROUNDS	   5u
-#define ANNOUNCE_FIRST_MS  50
-#define ANNOUNCE_STEP_MS   100
-#define WORKER_END_WAIT_S  10
+#define ANNOUNCE_ROUNDS	  5u
+#define ANNOUNCE_FIRST_MS 50
+#define ANNOUNCE_STEP_MS  100
+#define WORKER_END_WAIT_S 10
 
 uint64_t vmm_control_now_ns(void)
 {
@@ -218,46 +222,57 @@ static enum job_kind job_running(struct vmm_control *c)
 
 static const char *job_name(enum job_kind kind)
 {
-	static const char *const names[] = { "nothing", "the start",	"the restore", "an incoming migration",
-					     "a pause", "a resume", "a save", "a migration" };
+	static const char *const names[] = { "nothing",	    "the start",
+					     "the restore", "an incoming migration",
+					     "a pause",	    "a resume",
+					     "a save",	    "a migration" };
 
 	return names[kind];
 }
 
-/* Starts the worker on c->job. */
-static int job_start(struct vmm_control *c)
+/* Lets the worker begin c->job. */
+static void job_start(struct vmm_control *c)
 {
-	int r;
-
 	pthread_mutex_lock(&c->lock);
 	c->running = c->job.kind;
+	c->worker_go = c->worker_busy = true;
+	pthread_cond_broadcast(&c->worker_turn);
 	pthread_mutex_unlock(&c->lock);
+}
+
+/* Waits until the worker has put the last job away: it has said that it is over. */
+static void job_join(struct vmm_control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	while (c->worker_busy)
+		pthread_cond_wait(&c->worker_turn, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+}
+
+int vmm_control_start(struct vmm_control *c, char **ret_error)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&c->worker, NULL, vmm_control_worker, c);
-	if (r) {
-		pthread_mutex_lock(&c->lock);
-		c->running = JOB_NONE;
-		pthread_mutex_unlock(&c->lock);
-		return -r;
-	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return vmm_error(ret_error, r, "worker thread: %s", strerror(r));
 	c->worker_made = true;
 	return 0;
 }
 
-static void job_join(struct vmm_control *c)
-{
-	if (!c->worker_made)
-		return;
-	pthread_join(c->worker, NULL);
-	c->worker_made = false;
-}
-
-/* For a verb: refuses if something runs, else starts the job; the worker replies. */
+/* For a verb: refuses if something runs, else starts the job; the worker replies.  Takes over
+ * job->fd. */
 static void job_request(struct vmm_control *c, struct cl_ctl_request req, const struct job *job)
 {
 	enum job_kind running = job_running(c);
-	int r;
 
 	if (running != JOB_NONE) {
+		if (job->fd >= 0)
+			close(job->fd);
 		cl_ctl_reply_error(c->server, req, EBUSY, "VM %s: %s is under way",
 				   c->vm->config->name, job_name(running));
 		return;
@@ -266,10 +281,7 @@ static void job_request(struct vmm_control *c, struct cl_ctl_request req, const 
 	c->job = *job;
 	c->job.has_req = true;
 	c->job.req = req;
-	r = job_start(c);
-	if (r)
-		cl_ctl_reply_error(c->server, req, -r, "VM %s: no thread: %s", c->vm->config->name,
-				   strerror(-r));
+	job_start(c);
 }
 
 /* Its writes wait for room, so it can neither be paused nor copied to the end. */
@@ -289,14 +301,15 @@ static void refuse_state(struct vmm_control *c, struct cl_ctl_request req, const
 			 const char *allowed)
 {
 	cl_ctl_reply_error(c->server, req, EINVAL, "VM %s is %s; %s is allowed when it is %s",
-			   c->vm->config->name, vmm_state_name(vmm_state_get(c->vm)), verb, allowed);
+			   c->vm->config->name, vmm_state_name(vmm_state_get(c->vm)), verb,
+			   allowed);
 }
 
 static void do_resume(struct vmm_control *c, struct cl_ctl_request req, const json_t *msg)
 {
 	const json_t *gen = json_object_get(msg, "generation");
 	enum vmm_state state = vmm_state_get(c->vm);
-	struct job job = { .kind = JOB_RESUME };
+	struct job job = { .kind = JOB_RESUME, .fd = -1 };
 
 	if (gen && (!json_is_integer(gen) || json_integer_value(gen) <= 0)) {
 		cl_ctl_reply_error(c->server, req, EINVAL, "generation must be a positive number");
@@ -315,17 +328,19 @@ static void do_resume(struct vmm_control *c, struct cl_ctl_request req, const js
 	}
 	/* What it ran with elsewhere, whatever the configuration here says. */
 	if (state == VMM_READY && (!gen || job.generation <= c->received.generation)) {
-		cl_ctl_reply_error(c->server, req, ESTALE,
-				   "VM %s came with generation %llu; resume needs a higher one, seen %llu",
-				   c->vm->config->name, (unsigned long long)c->received.generation,
-				   (unsigned long long)job.generation);
+		cl_ctl_reply_error(
+			c->server, req, ESTALE,
+			"VM %s came with generation %llu; resume needs a higher one, seen %llu",
+			c->vm->config->name, (unsigned long long)c->received.generation,
+			(unsigned long long)job.generation);
 		return;
 	}
 	if (state == VMM_SAVED && job.generation != c->vm->generation) {
-		cl_ctl_reply_error(c->server, req, ESTALE,
-				   "VM %s was saved; resume here needs its own generation %llu, seen %llu",
-				   c->vm->config->name, (unsigned long long)c->vm->generation,
-				   (unsigned long long)job.generation);
+		cl_ctl_reply_error(
+			c->server, req, ESTALE,
+			"VM %s was saved; resume here needs its own generation %llu, seen %llu",
+			c->vm->config->name, (unsigned long long)c->vm->generation,
+			(unsigned long long)job.generation);
 		return;
 	}
 	if (state == VMM_PAUSED && gen && job.generation != c->vm->generation) {
@@ -337,14 +352,39 @@ static void do_resume(struct vmm_control *c, struct cl_ctl_request req, const js
 	job_request(c, req, &job);
 }
 
-static void do_save(struct vmm_control *c, struct cl_ctl_request req, const json_t *msg)
+/* An empty regular file that may be written. */
+static bool is_new_file(int fd)
 {
-	const char *path = json_string_value(json_object_get(msg, "path"));
+	struct stat st;
+	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_APPEND | O_PATH)) &&
+	       fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+/* A connected Unix stream.  Not one of TCP: with that it could be left and another address be
+ * connected to. */
+static bool is_stream(int fd)
+{
+	struct sockaddr_storage to;
+	socklen_t len = sizeof(int), to_len = sizeof(to);
+	int domain = 0, type = 0;
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && domain == AF_UNIX &&
+	       type == SOCK_STREAM && getpeername(fd, (struct sockaddr *)&to, &to_len) == 0;
+}
+
+static void do_save(struct vmm_control *c, struct cl_ctl_request req)
+{
+	CL_CLEANUP_CLOSE int fd = cl_ctl_fd_take(c->server, req);
 	enum vmm_state state = vmm_state_get(c->vm);
 	struct job job = { .kind = JOB_SAVE };
 
-	if (!path || path[0] != '/' || strlen(path) >= sizeof(job.path) - 8) {
-		cl_ctl_reply_error(c->server, req, EINVAL, "save needs \"path\", absolute");
+	if (!is_new_file(fd)) {
+		cl_ctl_reply_error(
+			c->server, req, EINVAL,
+			"save needs a descriptor with it: of an empty file, open for writing");
 		return;
 	}
 	if (state != VMM_RUNNING && state != VMM_PAUSED) {
@@ -353,8 +393,41 @@ static void do_save(struct vmm_control *c, struct cl_ctl_request req, const json
 	}
 	if (refuse_no_space(c, req, "save"))
 		return;
-	snprintf(job.path, sizeof(job.path), "%s", path);
+	job.fd = cl_steal_fd(&fd);
 	job_request(c, req, &job);
+}
+
+/* The stream on which an incoming VM comes. */
+static void do_receive(struct vmm_control *c, struct cl_ctl_request req, const json_t *msg)
+{
+	CL_CLEANUP_CLOSE int fd = cl_ctl_fd_take(c->server, req);
+	const char *peer = json_string_value(json_object_get(msg, "peer"));
+	bool had;
+
+	if (!is_stream(fd) || !peer || !cl_name_valid(peer)) {
+		cl_ctl_reply_error(c->server, req, EINVAL,
+				   "receive needs \"peer\" (node name) and a descriptor with it: "
+				   "of a connected Unix stream");
+		return;
+	}
+	if (vmm_state_get(c->vm) != VMM_INCOMING) {
+		refuse_state(c, req, "receive", "incoming");
+		return;
+	}
+	pthread_mutex_lock(&c->lock);
+	had = c->incoming_had;
+	if (!had) {
+		snprintf(c->peer, sizeof(c->peer), "%s", peer);
+		c->incoming_fd = cl_steal_fd(&fd);
+		c->incoming_had = true;
+		pthread_cond_broadcast(&c->told);
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (had)
+		cl_ctl_reply_error(c->server, req, EBUSY, "VM %s comes from node %s already",
+				   c->vm->config->name, c->peer);
+	else
+		cl_ctl_reply(c->server, req, NULL);
 }
 
 static bool number(const json_t *msg, const char *key, uint64_t max, uint64_t *ret)
@@ -372,26 +445,24 @@ static bool number(const json_t *msg, const char *key, uint64_t max, uint64_t *r
 
 static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const json_t *msg)
 {
-	const char *address = json_string_value(json_object_get(msg, "address"));
+	CL_CLEANUP_CLOSE int fd = cl_ctl_fd_take(c->server, req);
 	const char *peer = json_string_value(json_object_get(msg, "peer"));
 	const char *stall = json_string_value(json_object_get(msg, "on_stall"));
 	const json_t *throttle = json_object_get(msg, "throttle");
-	uint64_t port = 0, downtime_ms = c->vm->config->downtime_ms, bandwidth = 0, rounds = 0;
+	uint64_t downtime_ms = c->vm->config->downtime_ms, bandwidth = 0, rounds = 0;
 	struct job job = { .kind = JOB_MIGRATE };
 
-	if (!address || strlen(address) >= sizeof(job.address) || !peer || !cl_name_valid(peer) ||
-	    !number(msg, "port", 65535, &port) || !port ||
+	if (!is_stream(fd) || !peer || !cl_name_valid(peer) ||
 	    !number(msg, "downtime_ms", 3600000, &downtime_ms) ||
 	    !number(msg, "bandwidth_bps", UINT64_MAX / 2, &bandwidth) ||
 	    !number(msg, "rounds", 1000, &rounds) ||
 	    (stall && strcmp(stall, "fail") && strcmp(stall, "switch")) ||
 	    (throttle && !json_is_boolean(throttle))) {
-		cl_ctl_reply_error(c->server, req, EINVAL,
-				   "migrate needs \"address\", \"port\" (1..65535) and \"peer\" (node name); \"downtime_ms\", \"bandwidth_bps\", \"rounds\" are numbers, \"on_stall\" is fail or switch, \"throttle\" true or false");
-		return;
-	}
-	if (!c->creds) {
-		cl_ctl_reply_error(c->server, req, ENOKEY, "no TLS credentials: %s", c->creds_error);
+		cl_ctl_reply_error(
+			c->server, req, EINVAL,
+			"migrate needs \"peer\" (node name) and a descriptor with it: of a "
+			"connected Unix stream; \"downtime_ms\", \"bandwidth_bps\", \"rounds\" are "
+			"numbers, \"on_stall\" is fail or switch, \"throttle\" true or false");
 		return;
 	}
 	if (vmm_state_get(c->vm) != VMM_RUNNING) {
@@ -400,9 +471,8 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 	}
 	if (refuse_no_space(c, req, "migrate"))
 		return;
-	snprintf(job.address, sizeof(job.address), "%s", address);
 	snprintf(job.peer, sizeof(job.peer), "%s", peer);
-	job.port = (unsigned)port;
+	job.fd = cl_steal_fd(&fd);
 	job.send = (struct vmm_send_params){
 		.downtime_us = downtime_ms * 1000,
 		.bandwidth_bps = bandwidth,
@@ -414,6 +484,13 @@ static void do_migrate(struct vmm_control *c, struct cl_ctl_request req, const j
 	job_request(c, req, &job);
 }
 
+/* Wakes who reads or writes the link.  lock held. */
+static void link_shutdown(struct vmm_control *c)
+{
+	if (c->link_fd >= 0)
+		(void)shutdown(c->link_fd, SHUT_RDWR);
+}
+
 static void do_cancel(struct vmm_control *c, struct cl_ctl_request req)
 {
 	bool ok = false, any;
@@ -423,16 +500,16 @@ static void do_cancel(struct vmm_control *c, struct cl_ctl_request req)
 	if (any && c->phase < MOVE_SWITCHING) {
 		ok = true;
 		atomic_store(&c->cancel, true);
-		if (c->tls)
-			cl_tls_shutdown(c->tls);
+		link_shutdown(c);
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (ok)
 		cl_ctl_reply(c->server, req, NULL);
 	else if (any)
-		cl_ctl_reply_error(c->server, req, EBUSY,
-				   "VM %s is at its switch-over, too late to cancel; migrate-finish decides",
-				   c->vm->config->name);
+		cl_ctl_reply_error(
+			c->server, req, EBUSY,
+			"VM %s is at its switch-over, too late to cancel; migrate-finish decides",
+			c->vm->config->name);
 	else
 		cl_ctl_reply_error(c->server, req, ENOENT, "VM %s does not migrate",
 				   c->vm->config->name);
@@ -441,10 +518,10 @@ static void do_cancel(struct vmm_control *c, struct cl_ctl_request req)
 static void do_finish(struct vmm_control *c, struct cl_ctl_request req, const json_t *msg)
 {
 	const char *text = json_string_value(json_object_get(msg, "outcome"));
-	enum job_outcome outcome = !text			    ? OUTCOME_NONE :
-				   strcmp(text, "committed") == 0 ? OUTCOME_COMMITTED :
-				   strcmp(text, "aborted") == 0	    ? OUTCOME_ABORTED :
-								      OUTCOME_NONE;
+	enum job_outcome outcome = !text			    ? OUTCOME_NONE
+				   : strcmp(text, "committed") == 0 ? OUTCOME_COMMITTED
+				   : strcmp(text, "aborted") == 0   ? OUTCOME_ABORTED
+								    : OUTCOME_NONE;
 	enum vmm_state state = vmm_state_get(c->vm);
 
 	if (outcome == OUTCOME_NONE) {
@@ -453,13 +530,12 @@ static void do_finish(struct vmm_control *c, struct cl_ctl_request req, const js
 		return;
 	}
 	pthread_mutex_lock(&c->lock);
-	if (c->running == JOB_MIGRATE &&
-	    (c->phase == MOVE_SWITCHED || c->phase == MOVE_READY) && c->outcome == OUTCOME_NONE) {
+	if (c->running == JOB_MIGRATE && (c->phase == MOVE_SWITCHED || c->phase == MOVE_READY) &&
+	    c->outcome == OUTCOME_NONE) {
 		c->outcome = outcome;
 		c->has_finish_req = true;
 		c->finish_req = req;
-		if (c->tls)
-			cl_tls_shutdown(c->tls);
+		link_shutdown(c);
 		pthread_cond_broadcast(&c->told);
 		pthread_mutex_unlock(&c->lock);
 		return;
@@ -488,13 +564,15 @@ static void on_request(void *arg, struct cl_ctl_request req, const char *verb, c
 		else if (state != VMM_RUNNING)
 			refuse_state(c, req, "pause", "running");
 		else if (!refuse_no_space(c, req, "pause"))
-			job_request(c, req, &(struct job){ .kind = JOB_PAUSE });
+			job_request(c, req, &(struct job){ .kind = JOB_PAUSE, .fd = -1 });
 	} else if (strcmp(verb, "resume") == 0) {
 		do_resume(c, req, msg);
 	} else if (strcmp(verb, "save") == 0) {
-		do_save(c, req, msg);
+		do_save(c, req);
 	} else if (strcmp(verb, "migrate") == 0) {
 		do_migrate(c, req, msg);
+	} else if (strcmp(verb, "receive") == 0) {
+		do_receive(c, req, msg);
 	} else if (strcmp(verb, "migrate-cancel") == 0) {
 		do_cancel(c, req);
 	} else if (strcmp(verb, "migrate-finish") == 0) {
@@ -511,9 +589,11 @@ static void on_request(void *arg, struct cl_ctl_request req, const char *verb, c
 		cl_ctl_reply(c->server, req, NULL);
 		vmm_stop(c->vm, VMM_EXIT_QUIT);
 	} else {
-		cl_ctl_reply_error(c->server, req, EOPNOTSUPP,
-				   "unknown verb \"%.40s\"; known: status pause resume save migrate migrate-cancel migrate-finish shutdown quit events",
-				   verb);
+		cl_ctl_reply_error(
+			c->server, req, EOPNOTSUPP,
+			"unknown verb \"%.40s\"; known: status pause resume save migrate receive "
+			"migrate-cancel migrate-finish shutdown quit events",
+			verb);
 	}
 }
 
@@ -523,65 +603,43 @@ int vmm_control_new(const struct vmm_control_params *params, struct vmm_control 
 	const struct vmm_config *config = params->vm->config;
 	struct vmm_control *c = calloc(1, sizeof(*c));
 	CL_CLEANUP_CLOSE int socket_fd = -1;
+	struct stat st;
 	int r;
 
 	if (!c)
 		return -ENOMEM;
 	c->vm = params->vm;
 	c->signal_fd = params->signal_fd;
-	c->listen_fd = c->restore_fd = c->job_fd = c->stop_fd = c->announce_fd = -1;
+	c->restore_fd = c->job_fd = c->announce_fd = c->link_fd = c->incoming_fd = -1;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->told, NULL);
-	c->first = params->restore_path ? JOB_RESTORE :
-		   params->incoming_address ? JOB_INCOMING : JOB_START;
-	snprintf(c->peer, sizeof(c->peer), "%s", params->peer ? params->peer : "");
+	pthread_cond_init(&c->worker_turn, NULL);
+	c->first = params->restore_path ? JOB_RESTORE : params->incoming ? JOB_INCOMING : JOB_START;
 	r = vmm_migrant_new(params->vm, "", &c->migrant, ret_error);
 	if (r)
 		goto fail;
-	if (!config->tls_dir[0])
-		c->creds_error = strdup("the configuration has no tls_dir");
-	else
-		(void)cl_tls_creds_load(config->tls_dir, CL_TLS_ROLE_NODE, &c->creds, &c->creds_error);
-	/* Nodes of a release from before roles take part in migrations, too. */
-	if (c->creds)
-		cl_tls_creds_roleless_set(c->creds, true);
-	if (c->first == JOB_INCOMING && !c->creds) {
-		r = -ENOKEY;
-		if (asprintf(ret_error, "incoming migration needs TLS: %s",
-			     c->creds_error ? c->creds_error : "no credentials") < 0)
-			*ret_error = NULL;
-		goto fail;
-	}
-	if (c->first == JOB_INCOMING) {
-		c->listen_fd = cl_tcp_listen(params->incoming_address, params->incoming_port);
-		r = c->listen_fd;
-		if (r < 0 && asprintf(ret_error, "cannot listen on %s port %u: %s",
-				      params->incoming_address, params->incoming_port,
-				      strerror(-r)) < 0)
-			*ret_error = NULL;
-		if (r < 0)
-			goto fail;
-	}
 	if (c->first == JOB_RESTORE) {
 		snprintf(c->restore_path, sizeof(c->restore_path), "%s", params->restore_path);
-		c->restore_fd = open(params->restore_path, O_RDONLY | O_CLOEXEC);
-		r = c->restore_fd < 0 ? -errno : 0;
-		if (r && asprintf(ret_error, "saved VM %s: %s", params->restore_path,
-				  strerror(-r)) < 0)
+		c->restore_fd = open(params->restore_path,
+				     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		r = c->restore_fd < 0 || fstat(c->restore_fd, &st) < 0 ? -errno
+		    : !S_ISREG(st.st_mode)			       ? -EINVAL
+								       : 0;
+		if (r &&
+		    asprintf(ret_error, "saved VM %s: %s", params->restore_path, strerror(-r)) < 0)
 			*ret_error = NULL;
 		if (r)
 			goto fail;
 	}
 	c->job_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	c->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	c->announce_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (c->job_fd < 0 || c->stop_fd < 0 || c->announce_fd < 0) {
+	if (c->job_fd < 0 || c->announce_fd < 0) {
 		r = -errno;
 		goto fail;
 	}
 	socket_fd = vmm_rundir_socket(c->vm->run_dir, "control.sock");
-	r = socket_fd < 0 ? socket_fd :
-			    cl_ctl_server_listening(socket_fd, on_request, c, &c->server);
+	r = socket_fd < 0 ? socket_fd
+			  : cl_ctl_server_listening(socket_fd, on_request, c, &c->server);
 	if (r) {
 		if (asprintf(ret_error, "control socket %s/control.sock: %s", config->run_dir,
 			     strerror(-r)) < 0)
@@ -604,7 +662,8 @@ fail:
 /* Rounds of the announcement at 50, 150, 350, 650 and 1050 ms after the start. */
 static void announce_arm(struct vmm_control *c, unsigned ms)
 {
-	struct itimerspec t = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l } };
+	struct itimerspec t = { .it_value = { .tv_sec = ms / 1000,
+					      .tv_nsec = ms % 1000 * 1000000l } };
 
 	(void)timerfd_settime(c->announce_fd, 0, &t, NULL);
 }
@@ -627,9 +686,6 @@ static void job_done(struct vmm_control *c)
 
 	if (read(c->job_fd, &n, sizeof(n)) < 0)
 		return;
-	/* A next one may have been started, and the last one joined, since it said so. */
-	if (job_running(c) == JOB_NONE)
-		job_join(c);
 	pthread_mutex_lock(&c->lock);
 	announce_now = c->must_announce;
 	c->must_announce = false;
@@ -645,7 +701,7 @@ static void job_done(struct vmm_control *c)
 static void worker_end(struct vmm_control *c, int code)
 {
 	struct pollfd p = { .fd = c->job_fd, .events = POLLIN };
-	uint64_t one = 1;
+	uint64_t one;
 
 	if (!c->worker_made)
 		return;
@@ -653,12 +709,9 @@ static void worker_end(struct vmm_control *c, int code)
 	if (c->outcome == OUTCOME_NONE)
 		c->outcome = OUTCOME_QUIT;
 	atomic_store(&c->cancel, true);
-	if (c->tls)
-		cl_tls_shutdown(c->tls);
+	link_shutdown(c);
 	pthread_cond_broadcast(&c->told);
 	pthread_mutex_unlock(&c->lock);
-	if (write(c->stop_fd, &one, sizeof(one)) < 0)
-		cl_warning("eventfd: %s", strerror(errno));
 	for (int s = 0; s < WORKER_END_WAIT_S && job_running(c) != JOB_NONE; s++)
 		if (poll(&p, 1, 1000) > 0 && read(c->job_fd, &one, sizeof(one)) < 0)
 			cl_debug("eventfd: %s", strerror(errno));
@@ -667,7 +720,12 @@ static void worker_end(struct vmm_control *c, int code)
 			   job_name(job_running(c)));
 		_exit(code ? code : 1);
 	}
-	job_join(c);
+	pthread_mutex_lock(&c->lock);
+	c->worker_end = true;
+	pthread_cond_broadcast(&c->worker_turn);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->worker, NULL);
+	c->worker_made = false;
 }
 
 int vmm_control_run(struct vmm_control *c)
@@ -679,14 +737,10 @@ int vmm_control_run(struct vmm_control *c)
 			       { .fd = c->signal_fd, .events = POLLIN },
 			       { .fd = vmm_faults_fd(c->vm), .events = POLLIN } };
 	enum vmm_exit_reason reason;
-	int code, r;
+	int code;
 
-	c->job = (struct job){ .kind = c->first };
-	r = job_start(c);
-	if (r) {
-		cl_error("VM %s: no thread: %s", c->vm->config->name, strerror(-r));
-		return 1;
-	}
+	c->job = (struct job){ .kind = c->first, .fd = -1 };
+	job_start(c);
 	for (;;) {
 		if (poll(p, CL_ARRAY_LEN(p), -1) < 0 && errno != EINTR) {
 			cl_error("poll: %s", strerror(errno));
@@ -728,15 +782,14 @@ void vmm_control_free(struct vmm_control *c)
 	c->vm->on_state = NULL;
 	c->vm->on_frozen = NULL;
 	cl_ctl_server_free(c->server);
-	cl_tls_creds_free(c->creds);
 	vmm_migrant_free(c->migrant);
-	for (int *fd = (int[]){ c->listen_fd, c->restore_fd, c->job_fd, c->stop_fd, c->announce_fd, -2 };
+	for (int *fd = (int[]){ c->restore_fd, c->incoming_fd, c->job_fd, c->announce_fd, -2 };
 	     *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);
-	free(c->creds_error);
 	free(c->error);
 	pthread_cond_destroy(&c->told);
+	pthread_cond_destroy(&c->worker_turn);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }

@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 #include "common/cl_ctl.h"
-#include "common/cl_tls.h"
 #include "common/cl_types.h"
 #include "vmm/control.h"
 #include "vmm/migration/recv.h"
@@ -56,9 +55,7 @@ struct job {
 	struct cl_ctl_request req;
 	bool has_generation;
 	uint64_t generation;
-	char path[PATH_MAX];
-	char address[64];
-	unsigned port;
+	int fd; /* SAVE: the file; MIGRATE: the stream; the worker closes it; else -1 */
 	char peer[CL_NAME_MAX];
 	struct vmm_send_params send;
 };
@@ -66,15 +63,10 @@ struct job {
 struct vmm_control {
 	struct vmm *vm;
 	struct vmm_migrant *migrant;
-	struct cl_tls_creds *creds; /* NULL: creds_error says why */
-	char *creds_error;
 	struct cl_ctl_server *server;
-	int listen_fd;
 	int restore_fd;
 	char restore_path[PATH_MAX];
-	char peer[CL_NAME_MAX];
 	int job_fd;	 /* eventfd: the worker is done */
-	int stop_fd;	 /* eventfd: the vmm ends, stop waiting for a peer */
 	int announce_fd; /* timerfd */
 	int signal_fd;	 /* borrowed */
 	unsigned announce_left;
@@ -85,6 +77,8 @@ struct vmm_control {
 	struct job job;
 	pthread_t worker;
 	bool worker_made;
+	bool worker_go, worker_busy, worker_end; /* lock: it has a job to begin, is at one, has to end */
+	pthread_cond_t worker_turn;		 /* one of them changed */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t told;  /* outcome was set */
@@ -94,7 +88,10 @@ struct vmm_control {
 	enum job_outcome outcome;
 	bool has_finish_req;
 	struct cl_ctl_request finish_req;
-	struct cl_tls *tls; /* of the running move, for shutdown */
+	int link_fd;	 /* of the running move, for shutdown; -1: none */
+	int incoming_fd; /* the stream of the VM that comes, until the worker takes it; -1: not yet handed in */
+	bool incoming_had;
+	char peer[CL_NAME_MAX]; /* where it comes from */
 	char *error;	    /* of the last move */
 	struct vmm_send_stats sent;
 	struct vmm_recv_stats received;

@@ -12,10 +12,6 @@
 #include "vmm/control_int.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,19 +21,15 @@
 #include "common/cl_cleanup.h"
 #include "common/cl_log.h"
 #include "vmm/migrant_kvm.h"
-#include "vmm/migration/accept.h"
 #include "vmm/vm_config.h"
 #include "vmm/vmm.h"
 
-#define CONNECT_MS	 10000
-#define HANDSHAKE_MS	 30000
-#define STALL_MS	 30000 /* the link takes or gives nothing for so long before END: it is lost */
-#define PAUSE_MS	 10000
-#define SAVE_FILE_MODE	 0600
+#define STALL_MS 30000 /* the link takes or gives nothing for so long before END: it is lost */
+#define PAUSE_MS 10000
 
 /*
- * The job is over but for a reply or event that says so: who hears that may ask for the next at once, and
- * the control thread waits for this thread's end before it starts it.
+ * The job is over but for a reply or event that says so: who hears that may ask for the next at
+ * once, and the control thread waits for this thread's end before it starts it.
  */
 static void job_over(struct vmm_control *c)
 {
@@ -118,23 +110,11 @@ static void end_failed(struct vmm_control *c)
 	vmm_stop(c->vm, VMM_EXIT_ERROR);
 }
 
-static void tls_set(struct vmm_control *c, struct cl_tls *tls)
+static void link_set(struct vmm_control *c, int fd)
 {
 	pthread_mutex_lock(&c->lock);
-	c->tls = tls;
+	c->link_fd = fd;
 	pthread_mutex_unlock(&c->lock);
-}
-
-/* No delay; and a peer whose node lost power is missed after half a minute, where nothing is being sent. */
-static void tls_tune(struct cl_tls *tls)
-{
-	int fd = cl_tls_fd(tls), one = 1, idle_s = 10, every_s = 5, times = 4;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 }
 
 static void job_do_start(struct vmm_control *c)
@@ -192,34 +172,27 @@ static void job_do_restore(struct vmm_control *c)
 	vmm_state_set(c->vm, VMM_READY, "restored, waits for its generation");
 }
 
-static void on_refused(void *arg, const char *text)
+/* The stream that is handed in, or -1 at the end. */
+static int await_stream(struct vmm_control *c)
 {
-	struct vmm_control *c = arg;
+	int fd;
 
-	cl_warning("VM %s: its migration is awaited: %s", c->vm->config->name, text);
-}
-
-/* The connection of the node that was named, or NULL at the end. */
-static struct cl_tls *accept_peer(struct vmm_control *c)
-{
-	const struct vmm_door door = { .creds = c->creds,
-				       .listen_fd = c->listen_fd,
-				       .stop_fd = c->stop_fd,
-				       .peer = c->peer,
-				       .timeout_ms = HANDSHAKE_MS,
-				       .refused = on_refused,
-				       .arg = c };
-	struct cl_tls *tls = vmm_accept(&door);
-
-	if (tls)
-		tls_tune(tls);
-	return tls;
+	pthread_mutex_lock(&c->lock);
+	while (c->incoming_fd < 0 && c->outcome != OUTCOME_QUIT)
+		pthread_cond_wait(&c->told, &c->lock);
+	fd = cl_steal_fd(&c->incoming_fd);
+	if (c->outcome != OUTCOME_QUIT)
+		c->link_fd = fd;
+	else if (fd >= 0)
+		close(cl_steal_fd(&fd));
+	pthread_mutex_unlock(&c->lock);
+	return fd;
 }
 
 static void job_do_incoming(struct vmm_control *c)
 {
 	const struct vmm_recv_params live = { .live = true };
-	struct cl_tls *tls;
+	CL_CLEANUP_CLOSE int fd = -1;
 	struct vmm_link link;
 	char *error = NULL;
 	int r;
@@ -232,18 +205,15 @@ static void job_do_incoming(struct vmm_control *c)
 		free(error);
 		error = NULL;
 	}
-	tls = accept_peer(c);
-	if (!tls)
+	fd = await_stream(c);
+	if (fd < 0)
 		return;
-	cl_notice("VM %s: comes from node %s", c->vm->config->name, cl_tls_peer_name(tls));
-	close(c->listen_fd);
-	c->listen_fd = -1;
-	tls_set(c, tls);
+	cl_notice("VM %s: comes from node %s", c->vm->config->name, c->peer);
 	phase_set(c, MOVE_COPYING);
-	cl_tls_timeout_set(tls, 0); /* a source that is gone is seen by its connection's end */
-	vmm_link_tls(&link, tls);
+	vmm_link_timeout_set(fd, 0); /* a source that is gone is seen by its stream's end */
+	vmm_link_stream(&link, fd);
 	r = vmm_recv(vmm_migrant_port(c->migrant), &link, &live, &c->received, &error);
-	tls_set(c, NULL);
+	link_set(c, -1);
 	if (r) {
 		cl_error("VM %s: incoming migration failed: %s", c->vm->config->name,
 			 error ? error : strerror(-r));
@@ -262,7 +232,6 @@ static void job_do_incoming(struct vmm_control *c)
 				       "load_us", (json_int_t)c->received.load_us, "generation",
 				       (json_int_t)c->received.generation));
 	}
-	cl_tls_free(tls);
 }
 
 static void job_do_pause(struct vmm_control *c)
@@ -307,7 +276,8 @@ static void job_do_resume(struct vmm_control *c)
 		c->phase = MOVE_DONE;
 		c->must_announce = true;
 		snprintf(reason, sizeof(reason),
-			 "resumed here; the guest was stopped for %llu ms: until all had come %llu, loading %llu, until told %llu, opening disks %llu",
+			 "resumed here; the guest was stopped for %llu ms: until all had come "
+			 "%llu, loading %llu, until told %llu, opening disks %llu",
 			 (unsigned long long)(c->stopped_us / 1000),
 			 (unsigned long long)(c->received.age_ns / 1000000),
 			 (unsigned long long)(c->received.load_us / 1000),
@@ -320,25 +290,13 @@ static void job_do_resume(struct vmm_control *c)
 	reply_ok(c, came ? json_pack("{s:I}", "downtime_us", (json_int_t)c->stopped_us) : NULL);
 }
 
-static int save_to(struct vmm_control *c, const char *path, const char *tmp, bool runs,
-		   uint64_t *ret_paused_ns, char **ret_error)
+static int save_to(struct vmm_control *c, bool runs, uint64_t *ret_paused_ns, char **ret_error)
 {
-	CL_CLEANUP_CLOSE int fd = -1, dir_fd = -1;
 	struct vmm_send_stats stats = { 0 };
-	char folder[PATH_MAX];
 	struct vmm_link link;
 	bool paused;
-	int r;
+	int r = vmm_link_file(&link, c->job.fd, true);
 
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, SAVE_FILE_MODE);
-	if (fd < 0) {
-		r = -errno;
-		if (asprintf(ret_error, "cannot write %s as uid %u: %s", tmp, (unsigned)geteuid(),
-			     strerror(-r)) < 0)
-			*ret_error = NULL;
-		return r;
-	}
-	r = vmm_link_file(&link, fd, true);
 	if (!r)
 		r = vmm_send_save(vmm_migrant_port(c->migrant), &link, runs, &c->cancel, &stats,
 				  ret_error);
@@ -346,15 +304,7 @@ static int save_to(struct vmm_control *c, const char *path, const char *tmp, boo
 	paused = !r && runs;
 	r = r ? r : vmm_link_file_sync(&link);
 	vmm_link_file_free(&link);
-	if (!r && rename(tmp, path) < 0)
-		r = -errno;
-	if (!r) {
-		snprintf(folder, sizeof(folder), "%s", path);
-		dir_fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (dir_fd < 0 || fsync(dir_fd) < 0)
-			r = -errno;
-	}
-	if (r && !*ret_error && asprintf(ret_error, "%s: %s", path, strerror(-r)) < 0)
+	if (r && !*ret_error && asprintf(ret_error, "cannot be saved: %s", strerror(-r)) < 0)
 		*ret_error = NULL;
 	if (r && paused)
 		vmm_migrant_resume(c->migrant);
@@ -367,20 +317,17 @@ static int save_to(struct vmm_control *c, const char *path, const char *tmp, boo
 static void job_do_save(struct vmm_control *c)
 {
 	bool ran = vmm_state_get(c->vm) == VMM_RUNNING;
-	char tmp[PATH_MAX + 8], *error = NULL;
 	uint64_t paused_ns = 0, paused_ms;
+	char *error = NULL;
 	int r;
 
 	move_begin(c, true);
 	phase_set(c, MOVE_COPYING);
 	if (ran)
 		vmm_state_set(c->vm, VMM_SAVING, "passes over memory, then a pause");
-	snprintf(tmp, sizeof(tmp), "%s.tmp", c->job.path);
-	(void)unlink(tmp);
-	r = save_to(c, c->job.path, tmp, ran, &paused_ns, &error);
+	r = save_to(c, ran, &paused_ns, &error);
 	phase_set(c, r ? MOVE_FAILED : MOVE_DONE);
 	if (r) {
-		(void)unlink(tmp);
 		job_over(c);
 		if (ran)
 			vmm_state_set(c->vm, VMM_RUNNING, "could not be saved");
@@ -389,16 +336,16 @@ static void job_do_save(struct vmm_control *c)
 		return;
 	}
 	paused_ms = (vmm_control_now_ns() - paused_ns) / 1000000;
-	cl_notice("VM %s: saved %llu bytes in %llu passes, %llu ms; the last %llu ms of it paused: stopping %llu us, rest of memory %llu us (%llu pages)",
+	cl_notice("VM %s: saved %llu bytes in %llu passes, %llu ms; the last %llu ms of it paused: "
+		  "stopping %llu us, rest of memory %llu us (%llu pages)",
 		  c->vm->config->name, (unsigned long long)c->sent.sent_bytes,
-		  (unsigned long long)c->sent.round,
-		  (unsigned long long)(c->sent.total_us / 1000), (unsigned long long)paused_ms,
-		  (unsigned long long)c->sent.pause_us, (unsigned long long)c->sent.final_us,
-		  (unsigned long long)c->sent.final_pages);
+		  (unsigned long long)c->sent.round, (unsigned long long)(c->sent.total_us / 1000),
+		  (unsigned long long)paused_ms, (unsigned long long)c->sent.pause_us,
+		  (unsigned long long)c->sent.final_us, (unsigned long long)c->sent.final_pages);
 	job_over(c);
-	vmm_state_set(c->vm, VMM_SAVED, c->job.path);
-	reply_ok(c, json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)c->sent.sent_bytes, "total_ms",
-			      (json_int_t)(c->sent.total_us / 1000), "paused_ms",
+	vmm_state_set(c->vm, VMM_SAVED, "all of it is in the file");
+	reply_ok(c, json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)c->sent.sent_bytes,
+			      "total_ms", (json_int_t)(c->sent.total_us / 1000), "paused_ms",
 			      (json_int_t)paused_ms));
 }
 
@@ -409,14 +356,14 @@ static void hook_progress(void *arg, const struct vmm_send_stats *s)
 	pthread_mutex_lock(&c->lock);
 	c->sent = *s;
 	pthread_mutex_unlock(&c->lock);
-	cl_ctl_event(c->server,
-		     json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:i}", "event",
-			       "migration-progress", "round", (int)s->round, "sent",
-			       (json_int_t)s->sent_bytes, "remaining", (json_int_t)s->remaining_bytes,
-			       "dirty_bps", (json_int_t)s->dirty_bps, "bandwidth_bps",
-			       (json_int_t)s->bandwidth_bps, "est_downtime_ms",
-			       (json_int_t)(s->est_downtime_us / 1000), "throttle_pct",
-			       (int)s->throttle_pct));
+	cl_ctl_event(c->server, json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:i}", "event",
+					  "migration-progress", "round", (int)s->round, "sent",
+					  (json_int_t)s->sent_bytes, "remaining",
+					  (json_int_t)s->remaining_bytes, "dirty_bps",
+					  (json_int_t)s->dirty_bps, "bandwidth_bps",
+					  (json_int_t)s->bandwidth_bps, "est_downtime_ms",
+					  (json_int_t)(s->est_downtime_us / 1000), "throttle_pct",
+					  (int)s->throttle_pct));
 }
 
 /* Cancelling and switching exclude each other here, under the lock. */
@@ -442,7 +389,7 @@ static bool hook_may_end(void *arg)
 	ok = c->outcome != OUTCOME_QUIT;
 	if (ok) {
 		c->phase = MOVE_SWITCHED;
-		cl_tls_timeout_set(c->tls, 0);
+		vmm_link_timeout_set(c->link_fd, 0);
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (ok)
@@ -454,51 +401,18 @@ static void hook_switched(void *arg, const struct vmm_send_stats *s)
 {
 	struct vmm_control *c = arg;
 
-	cl_notice("VM %s: paused %llu us, rest of memory %llu us (%llu pages), state %llu us; all sent after %llu us",
+	cl_notice("VM %s: paused %llu us, rest of memory %llu us (%llu pages), state %llu us; all "
+		  "sent after %llu us",
 		  c->vm->config->name, (unsigned long long)s->pause_us,
 		  (unsigned long long)s->final_us, (unsigned long long)s->final_pages,
 		  (unsigned long long)s->state_us,
 		  (unsigned long long)((s->sent_ns - s->paused_ns) / 1000));
 	cl_ctl_event(c->server,
-		     json_pack("{s:s, s:I, s:i, s:I, s:I, s:I}", "event", "migration-switched", "sent",
-			       (json_int_t)s->sent_bytes, "rounds", (int)s->round, "total_ms",
-			       (json_int_t)(s->total_us / 1000), "est_downtime_ms",
+		     json_pack("{s:s, s:I, s:i, s:I, s:I, s:I}", "event", "migration-switched",
+			       "sent", (json_int_t)s->sent_bytes, "rounds", (int)s->round,
+			       "total_ms", (json_int_t)(s->total_us / 1000), "est_downtime_ms",
 			       (json_int_t)(s->est_downtime_us / 1000), "switch_us",
 			       (json_int_t)((s->sent_ns - s->paused_ns) / 1000)));
-}
-
-static struct cl_tls *connect_peer(struct vmm_control *c, char **ret_error)
-{
-	const struct job *job = &c->job;
-	struct cl_tls *tls = NULL;
-	int fd = cl_tcp_connect(job->address, job->port, CONNECT_MS), r;
-
-	if (fd < 0) {
-		if (asprintf(ret_error, "cannot connect to %s port %u: %s", job->address, job->port,
-			     strerror(-fd)) < 0)
-			*ret_error = NULL;
-		return NULL;
-	}
-	r = cl_tls_connect(c->creds, fd, HANDSHAKE_MS, &tls);
-	if (r) {
-		close(fd);
-		if (asprintf(ret_error, "TLS with %s port %u: %s", job->address, job->port,
-			     r == -EKEYREJECTED ? "its certificate is not of this cluster" :
-			     r == -EPROTO	? "the handshake failed" :
-						  strerror(-r)) < 0)
-			*ret_error = NULL;
-		return NULL;
-	}
-	if (strcmp(cl_tls_peer_name(tls), job->peer) != 0) {
-		if (asprintf(ret_error, "%s port %u is node %s, expected is node %s", job->address,
-			     job->port, cl_tls_peer_name(tls), job->peer) < 0)
-			*ret_error = NULL;
-		cl_tls_free(tls);
-		return NULL;
-	}
-	tls_tune(tls);
-	cl_tls_timeout_set(tls, STALL_MS);
-	return tls;
 }
 
 /* Switched: stays here, the guest paused, until told. */
@@ -535,32 +449,25 @@ static void job_do_migrate(struct vmm_control *c)
 					      hook_switched };
 	struct vmm_send_stats stats = { 0 };
 	enum vmm_send_result result;
-	struct cl_tls *tls = NULL;
 	struct vmm_link link;
 	char *error = NULL;
 
 	move_begin(c, true);
-	vmm_state_set(c->vm, VMM_MIGRATING, "connects");
+	link_set(c, c->job.fd);
+	vmm_state_set(c->vm, VMM_MIGRATING, "copies memory");
 	reply_ok(c, NULL);
-	tls = connect_peer(c, &error);
-	if (!tls) {
-		job_over(c);
-		vmm_state_set(c->vm, VMM_RUNNING, "migration failed");
-		move_failed(c, error, false);
-		return;
-	}
-	tls_set(c, tls);
 	phase_set(c, MOVE_COPYING);
-	vmm_link_tls(&link, tls);
-	result = vmm_send_live(vmm_migrant_port(c->migrant), &link, &c->job.send, &hooks, &c->cancel,
-			       &stats, &error);
-	tls_set(c, NULL);
+	vmm_link_timeout_set(c->job.fd, STALL_MS);
+	vmm_link_stream(&link, c->job.fd);
+	result = vmm_send_live(vmm_migrant_port(c->migrant), &link, &c->job.send, &hooks,
+			       &c->cancel, &stats, &error);
+	link_set(c, -1);
 	pthread_mutex_lock(&c->lock);
 	c->sent = stats;
 	if (result == VMM_SEND_READY)
 		c->phase = MOVE_READY;
 	pthread_mutex_unlock(&c->lock);
-	cl_tls_free(tls);
+	close(cl_steal_fd(&c->job.fd));
 	if (result == VMM_SEND_FAILED) {
 		job_over(c);
 		vmm_state_set(c->vm, VMM_RUNNING, "migration failed");
@@ -581,9 +488,8 @@ static void job_do_migrate(struct vmm_control *c)
 	await_outcome(c);
 }
 
-void *vmm_control_worker(void *arg)
+static void job_do(struct vmm_control *c)
 {
-	struct vmm_control *c = arg;
 	uint64_t one = 1;
 
 	switch (c->job.kind) {
@@ -611,8 +517,33 @@ void *vmm_control_worker(void *arg)
 	case JOB_NONE:
 		break;
 	}
+	if (c->job.fd >= 0)
+		close(cl_steal_fd(&c->job.fd));
 	job_over(c);
 	if (write(c->job_fd, &one, sizeof(one)) < 0)
 		cl_warning("eventfd: %s", strerror(errno));
+}
+
+void *vmm_control_worker(void *arg)
+{
+	struct vmm_control *c = arg;
+
+	pthread_setname_np(pthread_self(), "vmm-worker");
+	if (c->vm->confine)
+		c->vm->confine(VMM_THREAD_WORKER);
+	pthread_mutex_lock(&c->lock);
+	for (;;) {
+		while (!c->worker_go && !c->worker_end)
+			pthread_cond_wait(&c->worker_turn, &c->lock);
+		if (!c->worker_go)
+			break;
+		c->worker_go = false;
+		pthread_mutex_unlock(&c->lock);
+		job_do(c);
+		pthread_mutex_lock(&c->lock);
+		c->worker_busy = false;
+		pthread_cond_broadcast(&c->worker_turn);
+	}
+	pthread_mutex_unlock(&c->lock);
 	return NULL;
 }

@@ -130,6 +130,8 @@ static void *guard_main(void *arg)
 	uint64_t n;
 
 	pthread_setname_np(pthread_self(), "vmm-guard");
+	if (g->vm->confine)
+		g->vm->confine(VMM_THREAD_GUARD);
 	while (!(p[0].revents & POLLIN)) {
 		bool missed = atomic_exchange(&g->missed, false);
 		struct cl_moment now;

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+#include "vmm/thread.h"
+
 struct vmm_io;
 struct vmm_io_item;
 
@@ -28,7 +30,8 @@ void vmm_io_mod(struct vmm_io_item *item, uint32_t events);
 void vmm_io_del(struct vmm_io_item *item);
 /* fn is called after each round of events. At most four. */
 int vmm_io_after(struct vmm_io *io, void (*fn)(void *arg), void *arg);
-int vmm_io_start(struct vmm_io *io);
+/* confine (may be NULL) is called first on the thread. */
+int vmm_io_start(struct vmm_io *io, vmm_confine_fn confine);
 void vmm_io_stop(struct vmm_io *io);
 
 #endif

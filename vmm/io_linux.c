@@ -30,6 +30,7 @@ struct vmm_io {
 	pthread_t thread;
 	bool running;
 	struct vmm_io_item *dead;
+	vmm_confine_fn confine;
 	struct {
 		void (*fn)(void *arg);
 		void *arg;
@@ -133,6 +134,8 @@ static void *io_main(void *arg)
 	bool stop = false;
 
 	pthread_setname_np(pthread_self(), "vmm-io");
+	if (io->confine)
+		io->confine(VMM_THREAD_IO);
 	while (!stop) {
 		struct epoll_event ev[ROUND_MAX];
 		int n = epoll_wait(io->epoll_fd, ev, ROUND_MAX, -1);
@@ -154,9 +157,12 @@ static void *io_main(void *arg)
 	return NULL;
 }
 
-int vmm_io_start(struct vmm_io *io)
+int vmm_io_start(struct vmm_io *io, vmm_confine_fn confine)
 {
-	int r = pthread_create(&io->thread, NULL, io_main, io);
+	int r;
+
+	io->confine = confine;
+	r = pthread_create(&io->thread, NULL, io_main, io);
 
 	io->running = r == 0;
 	return -r;

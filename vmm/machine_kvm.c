@@ -312,7 +312,7 @@ int vmm_threads_start(struct vmm *vm, char **ret_error)
 	sigfillset(&all);
 	sigdelset(&all, VMM_KICK_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = vmm_io_start(vm->io);
+	r = vmm_io_start(vm->io, vm->confine);
 	if (r < 0)
 		r = vmm_error(ret_error, -r, "I/O thread: %s", strerror(-r));
 	else

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,48 +28,22 @@
 
 struct options {
 	const char *config;
-	const char *incoming_address; /* NULL: none */
-	unsigned incoming_port;
 	const char *restore;
-	const char *peer;
+	bool incoming;
 	bool foreground;
 };
 
 static int usage(FILE *to, int status)
 {
-	(void)fprintf(to, "usage: vmm --config FILE [--incoming ADDRESS:PORT [--peer NODE] | "
-			  "--restore FILE] [--foreground]\n");
+	(void)fprintf(to, "usage: vmm --config FILE [--incoming | --restore FILE] [--foreground]\n");
 	return status;
-}
-
-/* Splits "ADDRESS:PORT" or "[ADDRESS]:PORT" in place. */
-static int incoming_parse(char *text, struct options *o)
-{
-	char *colon = strrchr(text, ':'), *end;
-	unsigned long port;
-
-	if (!colon || colon == text)
-		return -EINVAL;
-	errno = 0;
-	port = strtoul(colon + 1, &end, 10);
-	if (errno || *end || !colon[1] || port == 0 || port > 65535)
-		return -EINVAL;
-	*colon = 0;
-	if (text[0] == '[' && colon[-1] == ']') {
-		colon[-1] = 0;
-		text++;
-	}
-	o->incoming_address = text;
-	o->incoming_port = (unsigned)port;
-	return 0;
 }
 
 static int options_parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
-					       { "incoming", required_argument, NULL, 'i' },
+					       { "incoming", no_argument, NULL, 'i' },
 					       { "restore", required_argument, NULL, 'r' },
-					       { "peer", required_argument, NULL, 'p' },
 					       { "foreground", no_argument, NULL, 'f' },
 					       { "help", no_argument, NULL, 'h' },
 					       { "version", no_argument, NULL, 'V' },
@@ -83,17 +56,10 @@ static int options_parse(int argc, char **argv, struct options *o)
 			o->config = optarg;
 			break;
 		case 'i':
-			if (incoming_parse(optarg, o) < 0) {
-				(void)fprintf(stderr, "vmm: --incoming: %s; allowed: ADDRESS:PORT\n",
-					      optarg);
-				return -EINVAL;
-			}
+			o->incoming = true;
 			break;
 		case 'r':
 			o->restore = optarg;
-			break;
-		case 'p':
-			o->peer = optarg;
 			break;
 		case 'f':
 			o->foreground = true;
@@ -107,7 +73,7 @@ static int options_parse(int argc, char **argv, struct options *o)
 			return -EINVAL;
 		}
 	}
-	if (optind != argc || !o->config || (o->incoming_address && o->restore))
+	if (optind != argc || !o->config || (o->incoming && o->restore))
 		return -EINVAL;
 	return 0;
 }
@@ -128,14 +94,37 @@ static void pid_write(const struct vmm_rundir *dir)
 		cl_warning("%s/vmm.pid: %s", dir->path, strerror(fd < 0 ? -fd : errno));
 }
 
-/* The threads run and root is gone: serve until the end. */
+static void confine(enum vmm_thread kind)
+{
+	char *error = NULL;
+
+	if (vmm_sandbox_filter(kind, &error) == 0)
+		return;
+	_exit(fail(error));
+}
+
+/* Where csv.sock is: the one thing that is found by its name later, when csvd was started anew. */
+static const char *csv_folder(const struct vmm_config *config)
+{
+	const char *moved = getenv("HOLDFAST_RUN_DIR");
+
+	for (unsigned i = 0; i < config->n_disks; i++)
+		if (!config->disks[i].file[0])
+			return moved ? moved : "/run/holdfast";
+	return NULL;
+}
+
+/* Gives root up, starts the threads, serves until the end. */
 static int serve(struct vmm *vm, struct vmm_control *control, const struct vmm_config *config)
 {
 	char *error = NULL;
 
-	if (vmm_sandbox_user(config->uid, (gid_t)config->uid, config->run_dir, &error) < 0 ||
-	    vmm_threads_start(vm, &error) < 0 || vmm_sandbox_seccomp(&error) < 0)
+	vm->confine = confine;
+	if (vmm_sandbox_namespaces(csv_folder(config), false, &error) < 0 ||
+	    vmm_sandbox_user(config->uid, (gid_t)config->uid, &error) < 0 ||
+	    vmm_threads_start(vm, &error) < 0 || vmm_control_start(control, &error) < 0)
 		return fail(error);
+	confine(VMM_THREAD_CONTROL);
 	return vmm_control_run(control);
 }
 
@@ -143,16 +132,14 @@ static int run(const struct options *o, const struct vmm_config *config,
 	       const struct vmm_rundir *dir, int signal_fd)
 {
 	struct vmm_control_params params = { .restore_path = o->restore,
-					     .incoming_address = o->incoming_address,
-					     .incoming_port = o->incoming_port,
-					     .peer = o->peer ? o->peer : config->peer };
+					     .incoming = o->incoming };
 	struct vmm_control *control = NULL;
 	struct vmm *vm = NULL;
 	char *error = NULL;
 	int status, r;
 
 	r = vmm_new(config, dir, &vm, &error);
-	if (r == 0 && !o->restore && !o->incoming_address)
+	if (r == 0 && !o->restore && !o->incoming)
 		r = vmm_boot_load(vm, &error);
 	params.vm = vm;
 	params.signal_fd = signal_fd;

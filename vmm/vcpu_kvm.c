@@ -146,6 +146,8 @@ static void *vcpu_main(void *arg)
 
 	(void)snprintf(name, sizeof(name), "vmm-vcpu%u", v->index);
 	pthread_setname_np(pthread_self(), name);
+	if (v->vm->confine)
+		v->vm->confine(VMM_THREAD_VCPU);
 	while (park(v)) {
 		/* EAGAIN: a processor that was waiting to be started has been. */
 		for (;;) {

@@ -302,11 +302,7 @@ static int strings_get(const struct reader *r, struct vmm_config *c)
 	if (e == 0)
 		e = path_get(r, "run_dir", true, c->run_dir, sizeof(c->run_dir));
 	if (e == 0)
-		e = path_get(r, "tls_dir", false, c->tls_dir, sizeof(c->tls_dir));
-	if (e == 0)
 		e = path_get(r, "lease", false, c->lease, sizeof(c->lease));
-	if (e == 0)
-		e = name_get(r, "peer", false, c->peer);
 	return e;
 }
 
@@ -324,10 +320,8 @@ static int config_get(const struct reader *r, struct vmm_config *c)
 					     "disks",
 					     "nets",
 					     "run_dir",
-					     "tls_dir",
 					     "downtime_ms",
 					     "paused",
-					     "peer",
 					     "stopped_since_ms",
 					     "lease",
 					     NULL };

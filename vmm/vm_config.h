@@ -44,12 +44,10 @@ struct vmm_config {
 	struct vmm_config_net nets[VMM_NETS_MAX];
 	unsigned n_nets;
 	char run_dir[PATH_MAX - 32];
-	char tls_dir[PATH_MAX - 32];
 	unsigned downtime_ms;
 	uint64_t stopped_since_ms; /* --restore: CLOCK_MONOTONIC before which it cannot have stopped; 0: unknown */
 	bool paused;
 	char lease[PATH_MAX]; /* page of the node's lease; empty: runs without */
-	char peer[CL_NAME_MAX]; /* node that an incoming migration must come from; empty: any */
 };
 
 /* 0 or -errno with *ret_error (malloc'ed).  Free with vmm_config_free(). */

@@ -45,6 +45,7 @@
 #include "vmm/disk.h"
 #include "vmm/layout.h"
 #include "vmm/mem.h"
+#include "vmm/thread.h"
 
 struct vmm_config;
 struct vmm_rundir;
@@ -126,6 +127,7 @@ struct vmm {
 	enum vmm_exit_reason exit_reason; /* the first one stays */
 	uint64_t generation;
 	uint64_t started_ms; /* CLOCK_MONOTONIC */
+	vmm_confine_fn confine; /* set before the threads start; NULL: nobody is confined */
 	int exit_fd;	     /* eventfd: readable once exit_reason is set */
 	/* Called on state changes from any thread, no lock held.  May be NULL. */
 	void (*on_state)(void *arg, enum vmm_state state, const char *reason);
@@ -146,7 +148,7 @@ void vmm_free(struct vmm *vm);
 
 /* Loads kernel, initrd, command line and ACPI tables; sets the boot vCPU's registers.  Blocking. */
 int vmm_boot_load(struct vmm *vm, char **ret_error);
-/* Starts the vCPU threads (parked) and the I/O thread.  After the sandbox's uid change, before its seccomp. */
+/* Starts the vCPU threads (parked), the I/O thread and the guard.  After the sandbox's change of user. */
 int vmm_threads_start(struct vmm *vm, char **ret_error);
 
 /* Opens all disks with that generation (again, if they are open with a lower one).  Blocking. */

@@ -2,7 +2,8 @@
 /*
  * vmm for tests/cluster: speaks vmm-control(7) and has no machine.  Its guest writes a record
  * "vm/NAME GENERATION INSTANCE" to the LUN every few ms while it runs: the target's log shows who
- * ran when and could write.  A migration sends one number over TCP after a "copy" of random length.
+ * ran when and could write.  A migration sends one number on the stream that clusterd hands in
+ * after a "copy" of random length; the real vmm-tunnel carries it.
  *
  *   starting -> running <-> paused        incoming -> ready -> running
  *                 |  ^ \-> saved -> running (its own resume) / quit
@@ -21,13 +22,13 @@
 #include <unistd.h>
 
 #include "clusterd/paths_linux.h"
-#include "common/cl_tls.h"
+#include "common/cl_cleanup.h"
 #include "tests/cluster/fake.h"
 #include "tests/cluster/target.h"
 
 static char name[64], state[16] = "starting";
 static uint64_t generation, seq, copy_until_ms;
-static int listen_fd = -1, peer_fd = -1;
+static int peer_fd = -1;
 static bool stopping;
 static struct cl_ctl_server *server;
 static struct scsi3pr_dev *dev;
@@ -41,7 +42,8 @@ static void state_set(const char *to, const char *why)
 {
 	fake_say("%s -> %s: %s", state, to, why);
 	snprintf(state, sizeof(state), "%s", to);
-	cl_ctl_event(server, json_pack("{s:s s:s s:s}", "event", "state", "state", to, "reason", why));
+	cl_ctl_event(server,
+		     json_pack("{s:s s:s s:s}", "event", "state", "state", to, "reason", why));
 }
 
 static void event(const char *what)
@@ -71,20 +73,19 @@ static void migration_failed(const char *why)
 
 /* ---- verbs ---------------------------------------------------------------------------------- */
 
-static void do_migrate(struct cl_ctl_request req, const json_t *msg)
+static void do_migrate(struct cl_ctl_request req)
 {
-	const char *address = json_string_value(json_object_get(msg, "address"));
-	int port = (int)json_integer_value(json_object_get(msg, "port"));
+	int fd = cl_ctl_fd_take(server, req);
 
-	if (!is("running") || !address) {
+	if (!is("running") || fd < 0) {
+		if (fd >= 0)
+			close(fd);
 		cl_ctl_reply_error(server, req, EBUSY, "VM %s is %s", name, state);
 		return;
 	}
-	peer_fd = cl_tcp_connect(address, (unsigned)port, 3000);
-	if (peer_fd < 0) {
-		cl_ctl_reply_error(server, req, EIO, "VM %s: %s:%d: no connection", name, address, port);
-		return;
-	}
+	if (peer_fd >= 0)
+		close(peer_fd);
+	peer_fd = fd;
 	copy_until_ms = fake_now_ms() + 100 + (uint64_t)(rand() % 1500);
 	state_set("migrating", "told to migrate");
 	cl_ctl_reply(server, req, NULL);
@@ -104,18 +105,16 @@ static void do_resume(struct cl_ctl_request req, const json_t *msg)
 	cl_ctl_reply(server, req, NULL);
 }
 
-static void do_save(struct cl_ctl_request req, const json_t *msg)
+static void do_save(struct cl_ctl_request req)
 {
-	const char *path = json_string_value(json_object_get(msg, "path"));
-	char text[64];
+	CL_CLEANUP_CLOSE int fd = cl_ctl_fd_take(server, req);
 
-	if ((!is("running") && !is("paused")) || !path) {
+	if ((!is("running") && !is("paused")) || fd < 0) {
 		cl_ctl_reply_error(server, req, EBUSY, "VM %s is %s", name, state);
 		return;
 	}
-	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)seq);
-	if (cd_file_write(path, 0600, text, strlen(text)) < 0) {
-		cl_ctl_reply_error(server, req, EIO, "%s cannot be written", path);
+	if (dprintf(fd, "%llu\n", (unsigned long long)seq) < 0 || fsync(fd) < 0) {
+		cl_ctl_reply_error(server, req, EIO, "its file cannot be written");
 		return;
 	}
 	state_set("saved", "told to save");
@@ -138,13 +137,13 @@ static void do_finish(struct cl_ctl_request req, const json_t *msg)
 	state_set("running", "the migration was not committed");
 }
 
-static void handle(void *arg, struct cl_ctl_request req, const char *verb, const json_t *msg, uid_t uid,
-		   pid_t pid)
+static void handle(void *arg, struct cl_ctl_request req, const char *verb, const json_t *msg,
+		   uid_t uid, pid_t pid)
 {
 	if (strcmp(verb, "status") == 0) {
 		cl_ctl_reply(server, req,
-			     json_pack("{s:s s:s s:I s:i}", "name", name, "state", state, "generation",
-				       (json_int_t)generation, "pid", (int)getpid()));
+			     json_pack("{s:s s:s s:I s:i}", "name", name, "state", state,
+				       "generation", (json_int_t)generation, "pid", (int)getpid()));
 	} else if (strcmp(verb, "pause") == 0) {
 		if (is("migrating"))
 			migration_failed("paused meanwhile");
@@ -154,9 +153,12 @@ static void handle(void *arg, struct cl_ctl_request req, const char *verb, const
 	} else if (strcmp(verb, "resume") == 0) {
 		do_resume(req, msg);
 	} else if (strcmp(verb, "save") == 0) {
-		do_save(req, msg);
+		do_save(req);
 	} else if (strcmp(verb, "migrate") == 0) {
-		do_migrate(req, msg);
+		do_migrate(req);
+	} else if (strcmp(verb, "receive") == 0) {
+		peer_fd = is("incoming") && peer_fd < 0 ? cl_ctl_fd_take(server, req) : peer_fd;
+		cl_ctl_reply(server, req, NULL);
 	} else if (strcmp(verb, "migrate-cancel") == 0) {
 		if (!is("migrating")) {
 			cl_ctl_reply_error(server, req, EBUSY, "VM %s is %s", name, state);
@@ -200,13 +202,8 @@ static void target_step(void)
 	unsigned long long got = 0;
 	ssize_t n;
 
-	if (peer_fd < 0) {
-		struct pollfd pfd = { .fd = listen_fd, .events = POLLIN };
-
-		if (poll(&pfd, 1, 0) == 1)
-			peer_fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (peer_fd < 0)
 		return;
-	}
 	n = recv(peer_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return;
@@ -247,34 +244,22 @@ static int config_read(const char *path, bool *ret_paused)
 	return 0;
 }
 
-static int listen_at(const char *where)
-{
-	const char *colon = strrchr(where, ':');
-	char address[64];
-
-	if (!colon || colon - where >= (long)sizeof(address))
-		return -EINVAL;
-	snprintf(address, sizeof(address), "%.*s", (int)(colon - where), where);
-	return cl_tcp_listen(address, (unsigned)atoi(colon + 1));
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
-						 { "incoming", required_argument, NULL, 'i' },
-						 { "peer", required_argument, NULL, 'p' },
+						 { "incoming", no_argument, NULL, 'i' },
 						 { "restore", required_argument, NULL, 'r' },
 						 { 0 } };
-	const char *config = NULL, *incoming = NULL, *restore = NULL, *began = "paused";
+	const char *config = NULL, *restore = NULL, *began = "paused";
 	char path[CD_PATH_MAX];
-	bool paused;
+	bool paused, incoming = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'c')
 			config = optarg;
 		else if (c == 'i')
-			incoming = optarg;
+			incoming = true;
 		else if (c == 'r')
 			restore = optarg;
 	}
@@ -289,11 +274,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (incoming) {
-		listen_fd = listen_at(incoming);
-		if (listen_fd < 0) {
-			fprintf(stderr, "vmm: %s: %s\n", incoming, strerror(-listen_fd));
-			return 1;
-		}
 		began = "incoming";
 	} else if (!paused && !restore) {
 		began = "running";

@@ -41,7 +41,7 @@ third_party() {
 	liburing.h) echo '*_uring.c' ;;
 	seccomp.h) echo 'vmm/*_seccomp.c' ;;
 	blkid/* | blkid.h) echo 'csv/*_linux.c csv/*_blkid.c' ;;
-	linux/kvm.h) echo 'vmm/*_kvm.c vmm/*_kvm.h vmm/vmm.h' ;;
+	linux/kvm.h) echo 'vmm/*_kvm.c vmm/*_kvm.h vmm/vmm.h vmm/sandbox_seccomp.c' ;;
 	qb/*) echo 'clusterd/daemon.h clusterd/*_qb.c clusterd/*_qb.h clusterd/main.c clusterd/ctl/*_qb.c' ;;
 	*) echo '' ;;
 	esac

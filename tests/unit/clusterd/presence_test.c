@@ -80,7 +80,7 @@ static pid_t start(const char *vm, bool lock, const char *option)
 	CU_ASSERT_EQUAL(rc, 0);
 	rc = cd_exec_spawn(&(struct cd_exec){ .argv = argv, .log_fd = log_fd,
 					      .cgroup = lock ? cgroup : NULL,
-					      .pass_fd = presence.pass_fd },
+					      .pass_fds = { presence.pass_fd, -1 } },
 			   &pid);
 	CU_ASSERT_EQUAL(rc, 0);
 	if (lock && rc == 0)

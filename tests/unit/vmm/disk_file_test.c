@@ -185,7 +185,7 @@ static void test_space(void)
 		vmm_disk_file_new(ring, path_of("sparse"), false, on_fenced, NULL, &disk, &error),
 		0);
 	CU_ASSERT_EQUAL_FATAL(disk->ops->open(disk, 1, &error), 0);
-	CU_ASSERT_EQUAL_FATAL(vmm_io_start(io), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_io_start(io, NULL), 0);
 	for (unsigned i = 0; i < WRITES; i++) {
 		iovs[i] = (struct iovec){ data, WRITE_BYTES };
 		reqs[i] = (struct vmm_disk_req){ .op = VMM_DISK_WRITE,

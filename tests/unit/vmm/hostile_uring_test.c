@@ -154,9 +154,11 @@ static int hostile(bool filter, int (*what)(void))
 		if (r < 0)
 			_exit(91);
 		own = &ring->ring;
-		if (vmm_sandbox_user(uid, geteuid() ? getegid() : OTHER_ID, top, &error) < 0)
+		if (vmm_sandbox_user(uid, geteuid() ? getegid() : OTHER_ID, &error) < 0)
 			_exit(92);
-		if (filter && vmm_sandbox_seccomp(&error) < 0)
+		if (chdir(top) < 0)
+			_exit(95);
+		if (filter && vmm_sandbox_filter(VMM_THREAD_IO, &error) < 0)
 			_exit(93);
 		r = what();
 		if (r == -ENOSYS)
