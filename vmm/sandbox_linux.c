@@ -67,16 +67,14 @@ static int folders_make(const char *path)
 
 	if (n < 0 || (size_t)n >= sizeof(part))
 		return -ENAMETOOLONG;
-	for (char *p = part + 2; p; p = strchr(p + 1, '/')) {
-		char *end = strchr(p, '/');
-
-		if (end)
-			*end = '\0';
+	for (char *end = strchr(part + 2, '/'); end; end = strchr(end + 1, '/')) {
+		*end = '\0';
 		if (mkdir(part, 0755) < 0 && errno != EEXIST)
 			return -errno;
-		if (end)
-			*end = '/';
+		*end = '/';
 	}
+	if (mkdir(part, 0755) < 0 && errno != EEXIST)
+		return -errno;
 	return 0;
 }
 
