@@ -44,9 +44,9 @@ static int reservations_check(const char *id, const char *path, uint64_t own_key
 	if (rc < 0)
 		rc = say(error, cap_bytes, rc == -ETIMEDOUT ? rc : -EOPNOTSUPP,
 			 "LUN %s: no SCSI-3 persistent reservations (%s)", id, scsi3pr_error(dev));
-	else if (caps.types_valid && !(caps.types & (1u << 8 | 1u << 7)))
+	else if (caps.types_valid && !(caps.types & 1u << 8))
 		rc = say(error, cap_bytes, -EOPNOTSUPP,
-			 "LUN %s: its target offers reservation types 0x%04x; needed is 8 or 7"
+			 "LUN %s: its target offers reservation types 0x%04x; needed is 8"
 			 " (all registrants)",
 			 id, caps.types);
 	else if (!caps.persist_capable)

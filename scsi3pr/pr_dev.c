@@ -287,7 +287,11 @@ int scsi3pr_register_exact(struct scsi3pr_dev *dev, uint64_t key, uint64_t new_k
 
 int scsi3pr_unregister(struct scsi3pr_dev *dev, uint64_t key)
 {
-	return scsi3pr_register_exact(dev, key, 0, false);
+	int ret = scsi3pr_register_exact(dev, key, 0, true);
+
+	/* The last APTPL counts for the whole LUN (SPC-4 5.13.5): 0 would make it forget every
+	 * node's key. */
+	return ret == -EOPNOTSUPP ? scsi3pr_register_exact(dev, key, 0, false) : ret;
 }
 
 static bool all_registrants(unsigned type)
@@ -328,7 +332,7 @@ int scsi3pr_reserve(struct scsi3pr_dev *dev, uint64_t key, unsigned type, unsign
 	if (ret < 0)
 		return ret;
 	if (now.held) {
-		bool shared = all_registrants(now.type) && (type == 0 || type == now.type);
+		bool shared = all_registrants(now.type) && got == now.type;
 
 		if (!shared && !(now.key == key && now.type == type)) {
 			error_set(
@@ -340,16 +344,11 @@ int scsi3pr_reserve(struct scsi3pr_dev *dev, uint64_t key, unsigned type, unsign
 		got = now.type;
 	} else {
 		ret = reserve_one(dev, key, got);
-		if (ret == -EOPNOTSUPP && type == 0) {
-			got = SCSI3PR_WRITE_EXCLUSIVE_AR;
-			ret = reserve_one(dev, key, got);
-		}
 		if (ret == -EBADE) {
 			/* Two nodes may reserve at once; the other's is as good, if it is ours in
 			 * type. */
 			ret = scsi3pr_reservation_read(dev, &now);
-			if (ret == 0 && !(now.held && all_registrants(now.type) &&
-					  (type == 0 || type == now.type)))
+			if (ret == 0 && !(now.held && all_registrants(now.type) && got == now.type))
 				ret = fail(dev, -EBADE, "reserve: RESERVATION CONFLICT");
 			got = now.type;
 		}

@@ -133,11 +133,13 @@ int scsi3pr_full_status_read(struct scsi3pr_dev *dev, struct scsi3pr_full_status
 int scsi3pr_register(struct scsi3pr_dev *dev, uint64_t key, bool aptpl);
 /* REGISTER with the key that must be registered already; new_key 0 unregisters. */
 int scsi3pr_register_exact(struct scsi3pr_dev *dev, uint64_t key, uint64_t new_key, bool aptpl);
+/* The LUN keeps its registrations over a power loss, if it did before. */
 int scsi3pr_unregister(struct scsi3pr_dev *dev, uint64_t key);
 /*
- * Reserves with type, or with 8 and, where that is refused, 7 if type is 0.  A reservation of a
- * wanted type that is there already is as good as one of our own making.  -EBADE if the LUN is
- * reserved with another type.  Verified with READ RESERVATION; ret_type may be NULL.
+ * Reserves with type, 8 if that is 0: under 7 a fenced node still reads, and scsi3pr_check() could
+ * not tell it from others.  A reservation of that type that is there already is as good as one of
+ * our own making. -EBADE if the LUN is reserved with another type.  Verified with READ RESERVATION;
+ * ret_type may be NULL.
  */
 int scsi3pr_reserve(struct scsi3pr_dev *dev, uint64_t key, unsigned type, unsigned *ret_type);
 int scsi3pr_release(struct scsi3pr_dev *dev, uint64_t key, unsigned type);

@@ -246,6 +246,16 @@ static void persistence(const struct pr_target *t)
 	EXPECT("capable", caps.persist_capable);
 	EXPECT("register with APTPL", scsi3pr_register(t->a, KEY_A, true) == 0);
 	EXPECT("active", scsi3pr_capabilities_read(t->a, &caps) == 0 && caps.persist_active);
+	EXPECT("who unregisters leaves it on for the others",
+	       scsi3pr_register(t->b, KEY_B, true) == 0 && scsi3pr_unregister(t->b, KEY_B) == 0 &&
+		       scsi3pr_capabilities_read(t->a, &caps) == 0 && caps.persist_active);
+	EXPECT("the last REGISTER counts for all",
+	       scsi3pr_register_exact(t->b, 0, KEY_B, false) == 0 &&
+		       scsi3pr_capabilities_read(t->a, &caps) == 0 && !caps.persist_active);
+	EXPECT("who is registered turns it on again",
+	       scsi3pr_register_exact(t->a, KEY_A, KEY_A, true) == 0 &&
+		       scsi3pr_capabilities_read(t->a, &caps) == 0 && caps.persist_active &&
+		       have(t->c, KEY_A) && have(t->c, KEY_B));
 }
 
 static void full_status(const struct pr_target *t)
