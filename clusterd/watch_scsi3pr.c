@@ -5,6 +5,11 @@
  *   second 0.0  another node's PREEMPT AND ABORT takes our key; our writes fail from here on
  *   0.0 - 1.0   the next check sees it: csvd down (no direct I/O from this node), VMs of the volume
  *               pause with their next I/O or with REPLICA_FREEZE, the core is told
+ *
+ * A session that was made anew is another I_T nexus: the key stands, and nothing that is sent here
+ * counts.  It cannot be registered again from here (the fence that would forbid it may be under
+ * way): the same as a key that is gone.  No answer says nothing of the reservation; how long there
+ * was none is told each second, and the core decides how long is too long.
  */
 #include "clusterd/watch_scsi3pr.h"
 
@@ -24,7 +29,8 @@
 #include "common/cl_log.h"
 #include "scsi3pr/scsi3pr.h"
 
-#define DOWN_MS 5000
+#define DOWN_MS	    5000
+#define APTPL_LOOKS 60u
 
 /* The thread's own but for stop; two references: the loop's and the thread's. */
 struct cd_watch {
@@ -40,8 +46,9 @@ struct cd_watch {
 struct watch_notice {
 	struct cd_watch *watch;
 	char text[SCSI3PR_TEXT_MAX + 64];
-	bool lost;
-	uint64_t seen_ms; /* not 0: all is well, and was when the look began */
+	enum { NOTICE_TEXT, NOTICE_SEEN, NOTICE_LOST, NOTICE_MUTE, NOTICE_APTPL } what;
+	uint64_t ms; /* SEEN: all was well when the look began, then; MUTE: for so long there was no
+			answer */
 };
 
 static void watch_put(struct cd_watch *watch)
@@ -59,22 +66,34 @@ static void notice_run(void *arg)
 	struct cd *cd = watch->cd;
 
 	if (!atomic_load(&watch->stop)) {
-		if (notice->seen_ms) {
-			replica_key_seen(cd->replica, cd_now_ms(), watch->volume, notice->seen_ms);
-		} else if (notice->lost) {
+		switch (notice->what) {
+		case NOTICE_SEEN:
+			replica_key_seen(cd->replica, cd_now_ms(), watch->volume, notice->ms);
+			break;
+		case NOTICE_LOST:
 			cd_drive_note(cd, "local", watch->volume, "registered", "lost",
 				      notice->text);
 			replica_key_lost(cd->replica, cd_now_ms(), watch->volume);
 			cd_drive_settle(cd);
-		} else {
+			break;
+		case NOTICE_MUTE:
+			replica_storage_mute(cd->replica, cd_now_ms(), watch->volume, notice->ms);
+			cd_drive_settle(cd);
+			break;
+		case NOTICE_APTPL:
+			cd_drive_note(cd, "local", watch->volume, "APTPL on", "APTPL off",
+				      notice->text);
+			break;
+		default:
 			cl_warning("volume %s: %s", watch->volume, notice->text);
+			break;
 		}
 	}
 	watch_put(watch);
 	free(notice);
 }
 
-static void notice_post(struct cd_watch *watch, bool lost, uint64_t seen_ms, const char *text)
+static void notice_post(struct cd_watch *watch, int what, uint64_t ms, const char *text)
 {
 	struct watch_notice *notice = calloc(1, sizeof(*notice));
 
@@ -82,8 +101,8 @@ static void notice_post(struct cd_watch *watch, bool lost, uint64_t seen_ms, con
 		abort();
 	atomic_fetch_add(&watch->refs, 1);
 	notice->watch = watch;
-	notice->lost = lost;
-	notice->seen_ms = seen_ms;
+	notice->what = what;
+	notice->ms = ms;
 	snprintf(notice->text, sizeof(notice->text), "%s", text);
 	cd_post_call(watch->cd->post, notice_run, notice);
 }
@@ -127,7 +146,8 @@ static struct scsi3pr_dev *path_open(const char *id, unsigned *next, char *text)
 
 static bool is_loss(const struct scsi3pr_check *check)
 {
-	return check->health == SCSI3PR_LOST_KEY || check->health == SCSI3PR_LOST_RESERVATION;
+	return check->health == SCSI3PR_LOST_KEY || check->health == SCSI3PR_LOST_RESERVATION ||
+	       check->health == SCSI3PR_LOST_NEXUS;
 }
 
 /*
@@ -147,13 +167,36 @@ static void look(struct scsi3pr_dev *dev, uint64_t key, struct scsi3pr_check *re
 		cl_warning("%s; at a second look it was as it should be: not a loss", first.text);
 }
 
+/*
+ * The last REGISTER's APTPL counts for all of the LUN's registrations: anybody's tool can have
+ * turned it off, and at its next loss of power the target would let in whom we fenced.  REGISTER
+ * with the own key for the own key turns it on; without that key, where we were fenced, it is
+ * refused.
+ */
+static void aptpl_look(struct cd_watch *watch, struct scsi3pr_dev *dev)
+{
+	struct scsi3pr_capabilities caps;
+	char text[sizeof(((struct watch_notice *)0)->text)];
+	int rc;
+
+	if (scsi3pr_capabilities_read(dev, &caps) < 0 || !caps.persist_capable ||
+	    caps.persist_active)
+		return;
+	rc = scsi3pr_register_exact(dev, watch->key, watch->key, true);
+	snprintf(text, sizeof(text),
+		 "its target would have forgotten all keys at a loss of power (PTPL_A 0); %s%.120s",
+		 rc < 0 ? "turning APTPL on failed: " : "APTPL is on again",
+		 rc < 0 ? scsi3pr_error(dev) : "");
+	notice_post(watch, NOTICE_APTPL, 0, text);
+}
+
 static void *watch_thread(void *arg)
 {
 	struct cd_watch *watch = arg;
 	struct scsi3pr_dev *dev = NULL;
 	bool silent = false, lost = false;
-	unsigned next = 0;
-	uint64_t looked_ms;
+	unsigned next = 0, looks = 0;
+	uint64_t looked_ms, answer_ms = cd_now_ms();
 
 	while (!atomic_load(&watch->stop)) {
 		struct pollfd pfd = { .fd = watch->wake_fd, .events = POLLIN };
@@ -167,23 +210,27 @@ static void *watch_thread(void *arg)
 		if (check.health == SCSI3PR_NO_ANSWER) {
 			/* Says nothing of the reservation: another path, another time. */
 			if (!silent)
-				notice_post(watch, false, 0, check.text);
+				notice_post(watch, NOTICE_TEXT, 0, check.text);
 			silent = true;
+			notice_post(watch, NOTICE_MUTE, cd_now_ms() - answer_ms, check.text);
 			scsi3pr_close(dev);
 			dev = NULL;
 			next++;
 		} else {
 			silent = false;
+			answer_ms = cd_now_ms();
 		}
 		if (is_loss(&check)) {
 			if (!lost) {
 				direct_io_stop(watch, check.text);
-				notice_post(watch, true, 0, check.text);
+				notice_post(watch, NOTICE_LOST, 0, check.text);
 			}
 			lost = true;
 		} else if (check.health == SCSI3PR_HEALTHY) {
 			lost = false;
-			notice_post(watch, false, looked_ms, "");
+			notice_post(watch, NOTICE_SEEN, looked_ms, "");
+			if (looks++ % APTPL_LOOKS == 0)
+				aptpl_look(watch, dev);
 		}
 		poll(&pfd, 1, CD_WATCH_MS);
 	}

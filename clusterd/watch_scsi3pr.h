@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The watch over a LUN's registration: once a second own key and the reservation are read.  When
- * either is gone, at two looks, this node was fenced or the target forgot: direct I/O
- * is stopped at once, then the core is told.
+ * The watch over a LUN's registration: once a second own key and the reservation are read, and a
+ * block.  When either is gone or the block is refused, at two looks, this node was fenced, the
+ * target forgot or the session is another: direct I/O is stopped at once, then the core is told.  A
+ * LUN that does not answer is told too, and once a minute whether the target keeps registrations
+ * over a power loss.
  */
 #ifndef CD_WATCH_SCSI3PR_H
 #define CD_WATCH_SCSI3PR_H

@@ -99,6 +99,9 @@ void core_apply(struct core_state *st, uint64_t seq, const void *data, size_t le
 	case CORE_CMD_CSVD_LOST:
 		core_node_csvd_lost(st, cmd);
 		break;
+	case CORE_CMD_STORAGE:
+		core_storage_said(st, cmd);
+		break;
 	default:
 		core_operator(st, cmd, ret_answer);
 		break;
@@ -146,7 +149,8 @@ static bool timer_near(const struct core_state *st)
 	}
 	for (i = 0; i < st->volume_count; i++)
 		if (st->volumes[i].state != CORE_VOLUME_UNUSED &&
-		    (st->volumes[i].retry_ms > st->now_ms || st->volumes[i].failed))
+		    (st->volumes[i].retry_ms > st->now_ms || st->volumes[i].failed ||
+		     core_storage_waits(st, &st->volumes[i])))
 			return true;
 	for (i = 0; i < st->vm_count; i++)
 		if (st->vms[i].state != CORE_VM_UNUSED && vm_near(st, &st->vms[i]))

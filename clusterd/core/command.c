@@ -242,6 +242,9 @@ static void code_command(struct coder *c, struct core_command *cmd)
 			c->r->bad = true;
 		CODE_STR(c, cmd->text);
 		break;
+	case CORE_CMD_STORAGE:
+		code_bool(c, &cmd->force);
+		/* fall through */
 	case CORE_CMD_KEY_LOST:
 	case CORE_CMD_CSVD_LOST:
 		code_node(c, &cmd->node, false);

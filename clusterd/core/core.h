@@ -185,6 +185,8 @@ struct core_volume {
 	core_nodes gone;       /* the owner has to be told that these are dead */
 	core_nodes fenced;     /* node in FENCING: this LUN is dealt with */
 	core_nodes failed;     /* nodes whose attach or own failed last; tried again at retry_ms */
+	core_nodes mute;       /* nodes that say that the LUN does not answer them */
+	uint64_t mute_ms;      /* when the last of them said so */
 	uint64_t since_ms;
 	uint64_t retry_ms;
 	uint64_t job;
@@ -504,7 +506,8 @@ enum core_command_kind {
 	CORE_CMD_KEY_LOST,	 /* node, incarnation, volume name: own key or reservation is gone */
 	CORE_CMD_CSVD_LOST,	 /* node, incarnation: csvd died; everything must be attached again */
 	CORE_CMD_VM_TROUBLE,	 /* node, vm name, generation, trouble, text; from CORE_LEVEL_CAUSES on */
-	CORE_CMD_INTERNAL_LAST = CORE_CMD_VM_TROUBLE,
+	CORE_CMD_STORAGE,	 /* node, incarnation, volume name; force: its LUN does not answer; from CORE_LEVEL_STORAGE on */
+	CORE_CMD_INTERNAL_LAST = CORE_CMD_STORAGE,
 };
 
 struct core_set {
@@ -614,6 +617,8 @@ struct core_setting {
 
 extern const struct core_setting core_settings[];
 unsigned core_setting_count(void);
+#define CORE_LEVEL_STORAGE 3u /* from this level on nodes say that a LUN does not answer them */
+unsigned core_setting_count_at(uint32_t level); /* how many a snapshot of that level has */
 void core_settings_init(struct core_state *st); /* all to their defaults */
 int core_setting_find(const char *name); /* number or -ENOENT */
 uint32_t core_setting_get(const struct core_state *st, unsigned setting);

@@ -60,6 +60,13 @@ void core_node_set(struct core_state *st, struct core_node *n, uint8_t state, en
 		   uint8_t node, uint64_t n1, uint64_t n2);
 void core_node_members(struct core_state *st, core_nodes members, core_nodes alive);
 void core_node_hello(struct core_state *st, const struct core_command *cmd);
+/* storage.c: nodes whose paths to a LUN are gone */
+void core_storage_said(struct core_state *st, const struct core_command *cmd);
+void core_storage_reconcile(struct core_state *st, uint16_t volume);
+bool core_storage_waits(const struct core_state *st, const struct core_volume *v);
+/* Given up: only a proof helps from here on; it is to stop everything itself, if it still can. */
+void core_node_give_up(struct core_state *st, struct core_node *n, enum core_reason why,
+		       uint64_t n1);
 void core_node_key_lost(struct core_state *st, const struct core_command *cmd);
 void core_node_csvd_lost(struct core_state *st, const struct core_command *cmd);
 /* Its csvd is this instance (0: not known); what an earlier one had attached is gone. */

@@ -284,15 +284,21 @@ void core_node_hello(struct core_state *st, const struct core_command *cmd)
 	core_vm_reported(st, n->id, cmd);
 }
 
+void core_node_give_up(struct core_state *st, struct core_node *n, enum core_reason why,
+		       uint64_t n1)
+{
+	node_lost(st, n, why, n1);
+	n->seen = (st->members & CORE_NODE_BIT(n->id)) != 0;
+	n->reset = true;
+}
+
 void core_node_key_lost(struct core_state *st, const struct core_command *cmd)
 {
 	struct core_node *n = &st->nodes[cmd->node];
 
 	if (n->state == CORE_NODE_UNUSED || n->incarnation != cmd->incarnation || n->doomed)
 		return;
-	node_lost(st, n, CORE_WHY_KEY_LOST, 0);
-	n->seen = (st->members & CORE_NODE_BIT(n->id)) != 0;
-	n->reset = true;
+	core_node_give_up(st, n, CORE_WHY_KEY_LOST, 0);
 }
 
 static void csvd_gone(struct core_state *st, struct core_node *n)

@@ -117,7 +117,8 @@ bool core_room_judge(const struct core_state *st, const struct core_room *room, 
 	for (i = 0; i < vm->config.disk_count; i++) {
 		uint16_t volume = vm->config.disks[i].volume;
 
-		if (volume != CORE_NONE && !(st->volumes[volume].attached & bit))
+		if (volume != CORE_NONE &&
+		    !(st->volumes[volume].attached & ~st->volumes[volume].mute & bit))
 			return verdict(out, CORE_FIT_VOLUME, volume, 0, 0);
 	}
 	if (mib + vm->config.memory_mib > n->memory_mib)

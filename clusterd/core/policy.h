@@ -90,6 +90,7 @@ struct core_settings {
 	uint32_t migrations_in;
 	uint32_t spare;	     /* node losses that must stay affordable; 0: not asked */
 	uint32_t overcommit; /* vCPUs for each CPU; 0: CPUs are not counted */
+	uint32_t storage_ms; /* a LUN that does not answer a node so long is lost to it */
 };
 
 #endif

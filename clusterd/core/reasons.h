@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Why things changed: CORE_WHY(name, text).  In the text %n is the node concerned, %1 and %2 are the record's
- * numbers, %s the name of setting number 1.  %e and %f are numbers 1 and 2 as an errno, %x number 1 as the end of a vmm: the cause's
+ * numbers, %s the name of setting number 1, %v that of volume number 1.  %e and %f are numbers 1 and 2 as an errno, %x number 1 as the end of a vmm: the cause's
  * own text stands in their place where there is one (from level CORE_LEVEL_CAUSES on); %t is that text or nothing, %w that text alone.  Included several times with different definitions of CORE_WHY.  Append only: the
  * numbers are in snapshots.
  */
@@ -121,3 +121,7 @@ CORE_WHY(BATCH_APPLIED, "an operator imported a configuration: %1 commands at on
 CORE_WHY(VM_NO_SPACE, "paused on node %n: %w; it goes on when there is room")
 CORE_WHY(VM_ROOM, "it goes on on node %n: there is room again")
 CORE_WHY(VM_IO_ERROR, "its guest on node %n was given an I/O error: %w")
+CORE_WHY(STORAGE_LOST, "the LUN of a volume that it owns or runs VMs from does not answer it, and "
+		       "answers others: volume %v")
+CORE_WHY(STORAGE_MUTE, "its LUN does not answer node %n")
+CORE_WHY(STORAGE_BACK, "its LUN answers node %n again")

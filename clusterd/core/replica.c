@@ -619,6 +619,30 @@ void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume)
 		drive_notes(r);
 }
 
+/* What the log says of it is not what the node sees. */
+static void storage_say(struct replica *r, const char *volume, bool mute)
+{
+	struct core_command *cmd;
+	const struct core_volume *v;
+	uint16_t index;
+
+	v = core_volume_find(&r->st, volume, &index);
+	if (!v || r->st.level < CORE_LEVEL_STORAGE ||
+	    !((v->attached | v->registered) & CORE_NODE_BIT(r->self)) ||
+	    !!(v->mute & CORE_NODE_BIT(r->self)) == mute || !log_is_open(&r->log) ||
+	    (r->storage_ms[index] && r->now_ms - r->storage_ms[index] < REPLICA_AGAIN_MS))
+		return;
+	r->storage_ms[index] = r->now_ms;
+	cmd = replica_fresh(r);
+	cmd->kind = CORE_CMD_STORAGE;
+	cmd->node = r->self;
+	cmd->incarnation = r->st.nodes[r->self].incarnation;
+	cmd->force = mute;
+	core_str_copy(cmd->name, sizeof(cmd->name), volume);
+	note_add(r, cmd);
+	drive_notes(r);
+}
+
 void replica_key_seen(struct replica *r, uint64_t now_ms, const char *volume, uint64_t looked_ms)
 {
 	uint16_t index;
@@ -626,6 +650,14 @@ void replica_key_seen(struct replica *r, uint64_t now_ms, const char *volume, ui
 	r->now_ms = now_ms;
 	if (core_volume_find(&r->st, volume, &index) && looked_ms > r->key_seen_ms[index])
 		r->key_seen_ms[index] = looked_ms;
+	storage_say(r, volume, false);
+}
+
+void replica_storage_mute(struct replica *r, uint64_t now_ms, const char *volume, uint64_t for_ms)
+{
+	r->now_ms = now_ms;
+	if (for_ms >= r->st.settings.storage_ms)
+		storage_say(r, volume, true);
 }
 
 void replica_csvd_lost(struct replica *r, uint64_t now_ms)

@@ -110,6 +110,7 @@ struct replica {
 	uint64_t cut_since_ms;
 	uint64_t lease_ms; /* the VMs' lease as this process gave it; 0: none or ended */
 	uint32_t lease_takeover_ms; /* takeover_ms that it was made from */
+	uint64_t storage_ms[CORE_VOLUMES_MAX];	/* when it was last said whether the LUN answers */
 	uint64_t key_seen_ms[CORE_VOLUMES_MAX]; /* begin of the last look that found the own key there */
 
 	/* beat.c */
@@ -188,6 +189,9 @@ void replica_vm_exit(struct replica *r, uint64_t now_ms, const char *name, uint6
 void replica_vm_trouble(struct replica *r, uint64_t now_ms, const char *name, uint64_t generation,
 			enum core_trouble trouble, const char *text);
 /* Own key or the reservation is gone from the volume's LUN. */
+/* The volume's LUN has not answered this node on any path for so long; said again while that lasts.
+ */
+void replica_storage_mute(struct replica *r, uint64_t now_ms, const char *volume, uint64_t for_ms);
 void replica_key_lost(struct replica *r, uint64_t now_ms, const char *volume);
 /* A look at the volume's LUN that began at looked_ms found the own key and the reservation. */
 void replica_key_seen(struct replica *r, uint64_t now_ms, const char *volume, uint64_t looked_ms);

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define SETTINGS_LEVEL_2 11u /* so many are known at level 2 */
+
 const struct core_setting core_settings[] = {
 #define CORE_SETTING(name, field, min, max, value, unit, text) { name, unit, text, min, max, value },
 #include "clusterd/core/settings.h"
@@ -23,6 +25,11 @@ static const size_t offsets[] = {
 unsigned core_setting_count(void)
 {
 	return CL_ARRAY_LEN(offsets);
+}
+
+unsigned core_setting_count_at(uint32_t level)
+{
+	return level < CORE_LEVEL_STORAGE ? SETTINGS_LEVEL_2 : core_setting_count();
 }
 
 int core_setting_find(const char *name)
@@ -78,6 +85,12 @@ int core_settings_check(const struct core_state *st, const struct core_set *sets
 			core_text_u64(&t, s->min);
 			core_text_add(&t, " to ");
 			core_text_u64(&t, s->max);
+			return -EINVAL;
+		}
+		if (sets[i].setting >= SETTINGS_LEVEL_2 && st->level < CORE_LEVEL_STORAGE) {
+			core_text_add(&t, s->name);
+			core_text_add(&t,
+				      ": not before all nodes know it: `clusterctl cluster level`");
 			return -EINVAL;
 		}
 		if (at < sizeof(timing))

@@ -29,3 +29,6 @@ CORE_SETTING("spare", settings.spare, 0, CORE_SPARE_MAX, 0, "nodes",
 	     "no VM is started without --force that would leave no room for the loss of so many nodes")
 CORE_SETTING("cpu-overcommit", settings.overcommit, 0, CORE_OVERCOMMIT_MAX, CORE_OVERCOMMIT, "",
 	     "vCPUs of VMs for each CPU of a node (0: CPUs are not counted)")
+CORE_SETTING("storage-ms", settings.storage_ms, 5000, 3600000, CORE_STORAGE_MS, "ms",
+	     "a LUN that does not answer a node so long, but others, is lost to it: its VMs start "
+	     "elsewhere")

@@ -111,6 +111,10 @@ static void code_volume(struct coder *c, struct core_volume *v, bool texts)
 	code_u16(c, &v->gone);
 	code_u16(c, &v->fenced);
 	code_u16(c, &v->failed);
+	if (texts) { /* ... and nodes say what does not answer them */
+		code_u16(c, &v->mute);
+		code_u64(c, &v->mute_ms);
+	}
 	code_u64(c, &v->since_ms);
 	code_u64(c, &v->retry_ms);
 	code_u64(c, &v->job);
@@ -271,7 +275,9 @@ static void code_state(struct coder *c, struct core_state *st)
 	code_bool(c, &st->disarmed);
 	code_u64(c, &st->disarmed_wall_ms);
 	CODE_STR(c, st->disarmed_by);
-	for (i = 0; i < core_setting_count(); i++)
+	if (c->r)
+		core_settings_init(st);
+	for (i = 0; i < core_setting_count_at(st->level); i++)
 		code_u32(c, core_setting_at(st, i));
 	for (i = 1; i <= CL_NODES_MAX; i++)
 		code_the_node(c, &st->nodes[i], texts);

@@ -58,6 +58,11 @@
 #define CORE_QUARANTINE_PERIOD_S 3600u
 #define CORE_QUARANTINE_S	 7200u
 #define CORE_STABLE_MS	    60000u /* a VM that ran so long has forgotten its failures */
+#define CORE_STORAGE_MS                                                                            \
+	30000u /* a LUN that does not answer a node so long, while it answers others ... */
+#define CORE_STORAGE_SETTLE_MS                                                                     \
+	15000u /* ... which have had this long to say that it does not: a second and a             \
+		  command's time-out of the watch, and some */
 #define CORE_RUNG_TRIES	    2u	   /* tries of a drain's rung that fail for other reasons */
 #define CORE_RESTORE_TRIES  3u
 #define CORE_PAUSE_MS	    300u   /* of a live migration, unless more is allowed */

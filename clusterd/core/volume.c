@@ -63,6 +63,7 @@ void core_volume_node_over(struct core_state *st, uint16_t index, const struct c
 	v->maybe &= (core_nodes)~bit;
 	v->failed &= (core_nodes)~bit;
 	v->fenced &= (core_nodes)~bit;
+	v->mute &= (core_nodes)~bit;
 	if (v->want == n->id)
 		v->want = 0;
 	if (v->owner == n->id) {
@@ -119,6 +120,7 @@ static void join_result(struct core_state *st, struct core_volume *v, const stru
 		v->maybe &= (core_nodes)~bit;
 		v->stale &= (core_nodes)~bit;
 		v->failed &= (core_nodes)~bit;
+		v->mute &= (core_nodes)~bit;
 		core_trace_add(st, CORE_OBJECT_VOLUME, v->name, v->state, v->state,
 			       CORE_WHY_ATTACHED, fx->node, 0, 0);
 		return;
@@ -252,7 +254,8 @@ static uint8_t owner_choose(const struct core_state *st, const struct core_volum
 {
 	uint8_t pass, id, best = 0, tried = 0;
 
-	if (v->want && core_node_ok(st, v->want) && (v->attached & CORE_NODE_BIT(v->want)))
+	if (v->want && core_node_ok(st, v->want) &&
+	    ((v->attached & ~v->mute) & CORE_NODE_BIT(v->want)))
 		return v->want;
 	for (pass = 0; pass < 2 && !best; pass++) {
 		core_nodes skip = 0;
@@ -261,7 +264,8 @@ static uint8_t owner_choose(const struct core_state *st, const struct core_volum
 			uint8_t pick = 0;
 
 			for (id = 1; id <= CL_NODES_MAX; id++) {
-				if (!(v->attached & CORE_NODE_BIT(id)) || (skip & CORE_NODE_BIT(id)) ||
+				if (!((v->attached & ~v->mute) & CORE_NODE_BIT(id)) ||
+				    (skip & CORE_NODE_BIT(id)) ||
 				    !(pass ? core_node_ok(st, id) : core_node_up(st, id)))
 					continue;
 				if (!pick || owned_by(st, id) < owned_by(st, pick))
@@ -392,6 +396,7 @@ void core_volume_reconcile(struct core_state *st, uint16_t index)
 
 	if (v->state == CORE_VOLUME_UNUSED || v->state == CORE_VOLUME_FAILED)
 		return;
+	core_storage_reconcile(st, index);
 	if (v->owner && st->nodes[v->owner].doomed && !st->nodes[v->owner].over &&
 	    v->state != CORE_VOLUME_RECOVERING)
 		core_volume_set(st, v, CORE_VOLUME_RECOVERING, CORE_WHY_OWNER_LOST, v->owner, 0, 0);

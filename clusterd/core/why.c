@@ -89,6 +89,10 @@ static void add_cause(struct core_text *t, const struct core_state *st,
 		s++;
 		if (*s == 'n')
 			add_node(t, st, cause->node);
+		else if (*s == 'v')
+			core_text_add(t, st && cause->n1 < CORE_VOLUMES_MAX
+						 ? st->volumes[cause->n1].name
+						 : "?");
 		else if (*s == 'e')
 			add_words(t, st, cause, core_errno_text(cause->n1), "error ", cause->n1);
 		else if (*s == 'f')

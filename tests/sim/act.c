@@ -174,6 +174,18 @@ static void fault_store(const struct plan_step *step, uint8_t node)
 	}
 }
 
+/* The paths that never come back: of one node, and others are there to go on. */
+static bool spare_path(uint8_t node, uint32_t volume)
+{
+	uint8_t id;
+
+	for (id = 1; id <= sim.count; id++)
+		if (id != node && (sim.nodes[id].mute_until[0] == UINT64_MAX ||
+				   sim.nodes[id].mute_until[1] == UINT64_MAX))
+			return false;
+	return sim.count >= 3 && sim.formatted[volume];
+}
+
 static void fault_san(const struct plan_step *step, uint8_t node)
 {
 	struct sim_node *n = &sim.nodes[node];
@@ -199,6 +211,19 @@ static void fault_san(const struct plan_step *step, uint8_t node)
 		n->nexus_new[volume] = !n->nexus_new[volume];
 		sim_lun_check();
 		sim_oracle_blame(node);
+		break;
+	case PLAN_PATHS:
+		/* Two of three that lose a LUN are a fault of the site: what then ends is judged by
+		 * I1 to I4 only. */
+		if (!n->power || n->mute_until[volume] > sim.now)
+			break;
+		n->mute_until[volume] = step->value && spare_path(node, volume)
+						? UINT64_MAX
+						: sim.now + step->for_ms;
+		SIM_SAY("node %u: volume %u does not answer it %s", node, volume,
+			n->mute_until[volume] == UINT64_MAX ? "any more" : "for a time");
+		sim_oracle_blame(node);
+		excuse(node, n->mute_until[volume] == UINT64_MAX ? sim.now : n->mute_until[volume]);
 		break;
 	case PLAN_WRITES:
 		sim.writes_late_until[volume] = sim.now + step->for_ms;
@@ -451,6 +476,9 @@ void sim_heal(void)
 		if (n->daemon_stalled > sim.now)
 			n->daemon_stalled = sim.now;
 		n->fsync_stuck_until = 0;
+		for (unsigned volume = 0; volume < SIM_VOLUMES; volume++)
+			if (n->mute_until[volume] != UINT64_MAX)
+				n->mute_until[volume] = 0;
 		memset(n->hang_until, 0, sizeof(n->hang_until));
 		if (!n->power)
 			later(sim_below(2000), SIM_EV_BOOT, id);

@@ -112,6 +112,8 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 		runs_over(n, fx);
 		if (sim.lun_term[fx->volume] > fx->term || n->released_term[fx->volume] >= fx->term)
 			return ESTALE; /* compare and write of the term record; let go already */
+		if (sim_mute(node, fx->volume))
+			return EIO;
 		if (!n->attached[fx->volume] || !sim_may_write(node, fx->volume))
 			return EBADE;
 		sim.lun_term[fx->volume] = fx->term;
@@ -122,6 +124,8 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 		n->mount_term[fx->volume] = fx->term;
 		return 0;
 	case CORE_FX_VOL_RELEASE:
+		if (sim_mute(node, fx->volume))
+			return EIO; /* syncfs; it stays mounted */
 		n->released_term[fx->volume] = fx->term;
 		n->mounted[fx->volume] = false;
 		sim.mount_held[fx->volume][node] = false;

@@ -28,6 +28,11 @@ bool sim_registered(uint8_t node, uint32_t volume)
 	return sim.luns[volume].registered[sim_nexus(node, volume)];
 }
 
+bool sim_mute(uint8_t node, uint32_t volume)
+{
+	return sim.nodes[node].mute_until[volume] > sim.now;
+}
+
 void sim_lun_check(void)
 {
 	uint8_t node;
@@ -36,6 +41,7 @@ void sim_lun_check(void)
 	for (node = 1; node <= sim.count; node++)
 		for (vm = 0; vm < SIM_VMS; vm++)
 			if (sim.nodes[node].vms[vm].state == SIM_VM_RUNNING &&
+			    !sim_mute(node, sim_volume_of(vm)) &&
 			    !sim_may_write(node, sim_volume_of(vm)))
 				sim_push(sim.now + 100 + sim_below(2000), SIM_EV_GUEST, node, vm,
 					 CORE_EXIT_FENCED);
@@ -62,6 +68,8 @@ uint16_t sim_lun_register(uint8_t node, uint32_t volume, uint64_t key, uint64_t 
 	struct model_lun *lun = &sim.luns[volume];
 	unsigned nexus = sim_nexus(node, volume);
 
+	if (sim_mute(node, volume))
+		return EIO;
 	/* A new session of this initiator: the target ends what the one before had under way. */
 	writes_abort(volume, node);
 	attentions_clear(lun, nexus);
@@ -81,6 +89,8 @@ uint16_t sim_lun_fence(uint8_t node, const struct core_effect *fx)
 	unsigned nexus = sim_nexus(node, fx->volume);
 	uint32_t victims = 0;
 
+	if (sim_mute(node, fx->volume))
+		return ETIMEDOUT;
 	attentions_clear(lun, nexus);
 	if (!lun->registered[nexus])
 		return EACCES;

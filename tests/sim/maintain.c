@@ -17,6 +17,7 @@ static struct {
 	uint64_t disarm_key, disarm_effect;
 	uint64_t watch_ms[SIM_NODES + 1];
 	bool told[SIM_NODES + 1][SIM_VOLUMES];
+	uint64_t answer_ms[SIM_NODES + 1][SIM_VOLUMES]; /* the LUN's last */
 
 	enum { PLAN_NONE, PLAN_RUNS, PLAN_OVER } plan_state;
 	uint8_t plan_fail;
@@ -31,6 +32,7 @@ void sim_maintain_reset(void)
 	m.traces = m.disarm_key = m.disarm_effect = 0;
 	memset(m.watch_ms, 0, sizeof(m.watch_ms));
 	memset(m.told, 0, sizeof(m.told));
+	memset(m.answer_ms, 0, sizeof(m.answer_ms));
 	m.plan_state = PLAN_NONE;
 }
 
@@ -50,9 +52,17 @@ void sim_keys_watch(uint8_t node)
 
 		if (volume->state == CORE_VOLUME_UNUSED || !(volume->registered & CORE_NODE_BIT(node)))
 			continue;
+		if (sim_mute(node, v)) {
+			replica_storage_mute(n->r, sim_now(node), volume->name,
+					     sim.now - m.answer_ms[node][v]);
+			sim_after(node);
+			continue;
+		}
+		m.answer_ms[node][v] = sim.now;
 		if (sim_registered(node, v) && sim.luns[v].key[sim_nexus(node, v)] == self->pr_key) {
 			m.told[node][v] = false;
 			replica_key_seen(n->r, sim_now(node), volume->name, sim_now(node));
+			sim_after(node);
 		} else if (!self->doomed) {
 			/* Again each second: what was told may have been told in vain. */
 			m.told[node][v] = true;
@@ -253,6 +263,12 @@ bool sim_maintain_plan(bool converged)
 	if (m.plan_state == PLAN_NONE) {
 		if (!converged)
 			return false;
+		/* A plan knows nothing of paths that stay away. */
+		for (uint8_t id = 1; id <= sim.count; id++)
+			if (sim_mute(id, 0) || sim_mute(id, 1)) {
+				m.plan_state = PLAN_OVER;
+				return false;
+			}
 		if (plan_begin())
 			return true;
 		m.plan_state = PLAN_OVER;

@@ -50,6 +50,7 @@ static const struct {
 	{ 53, "a plan is made for other nodes than there are" },
 	{ 54, "a reset that the boot before was asked for is done in the next" },
 	{ 55, "a csvd that died together with its clusterd is taken for the one before" },
+	{ 63, "a node that lost its paths keeps what it holds" },
 	{ 61, "a vmm asks only the clock that stands still with its machine" },
 	{ 36, "a failed take-over of a volume is not released before the next" },
 };

@@ -303,6 +303,16 @@ static const char *cause_text(const struct core_cause *cause)
 	return text;
 }
 
+static bool mute_anywhere(uint32_t volume)
+{
+	uint8_t id;
+
+	for (id = 1; id <= sim.count; id++)
+		if (sim_mute(id, volume))
+			return true;
+	return false;
+}
+
 bool sim_oracle_converged(bool say, bool all)
 {
 	const struct core_state *st = &sim.nodes[1].r->st;
@@ -341,8 +351,11 @@ bool sim_oracle_converged(bool say, bool all)
 		if (v->state != CORE_VOLUME_ACTIVE)
 			continue;
 		for (id = 1; id <= sim.count; id++)
-			if (!sim.nodes[id].attached[lun])
+			if (!sim.nodes[id].attached[lun] && !sim_mute(id, lun))
 				WAITS("node %u is up without volume %s", id, v->name);
+		if (sim_mute(v->owner, lun))
+			WAITS("volume %s is owned by node %u, which its LUN does not answer",
+			      v->name, v->owner);
 		if (!sim.nodes[v->owner].mounted[lun])
 			WAITS("volume %s is not mounted at its owner, node %u", v->name, v->owner);
 	}
@@ -353,11 +366,18 @@ bool sim_oracle_converged(bool say, bool all)
 		if (vm->state == CORE_VM_UNUSED)
 			continue;
 		index = sim_vm_of(vm->config.name);
+		/* Its policy may leave it no node but the one whose paths are gone. */
+		if (vm->state == CORE_VM_WAITING && vm->cause.reason == CORE_WHY_VM_NO_ROOM &&
+		    mute_anywhere(sim_volume_of((uint32_t)index)))
+			continue;
 		if (vm->state != (vm->run ? CORE_VM_RUNNING : CORE_VM_STOPPED))
 			WAITS("VM %s is %s: %s", vm->config.name, core_vm_state_name(vm->state),
 			      cause_text(&vm->cause));
 		if (vm->copies & ~(vm->run ? CORE_NODE_BIT(vm->node) : 0))
 			WAITS("VM %s: something of it may be left elsewhere", vm->config.name);
+		if (vm->run && sim_mute(vm->node, sim_volume_of((uint32_t)index)))
+			WAITS("VM %s runs on node %u, which its LUN does not answer",
+			      vm->config.name, vm->node);
 		if (vm->run && !sim_executes(vm->node, (uint32_t)index))
 			WAITS("VM %s should run on node %u and does not", vm->config.name, vm->node);
 	}

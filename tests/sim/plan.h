@@ -59,6 +59,8 @@ enum plan_act {
 	PLAN_FORGET, /* volume: the target restarts and knows no key and no reservation */
 	PLAN_NEXUS,  /* node, volume: new session; the key stands at the old nexus */
 	PLAN_WRITES, /* volume, for: what is written arrives late */
+	PLAN_PATHS,  /* node, volume, for: no command of the node reaches the LUN; value 1: also
+			after healing */
 	/* of VMs */
 	PLAN_GUEST, /* node, vm: the guest ends; value: enum core_exit */
 	PLAN_VMM,   /* node, vm: its process dies, whatever it was doing */

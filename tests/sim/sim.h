@@ -174,6 +174,7 @@ struct sim_node {
 	uint64_t mount_term[SIM_VOLUMES];
 	uint64_t released_term[SIM_VOLUMES];
 	bool nexus_new[SIM_VOLUMES]; /* its session changed: it speaks by its second nexus */
+	uint64_t mute_until[SIM_VOLUMES]; /* its LUN does not answer */
 	uint64_t hang_until[SIM_VMS];
 	bool frozen, killed;
 	struct cl_lease lease; /* the page, as its vmms see it; they take plan.stop_ms to stop */
@@ -363,6 +364,8 @@ void sim_disk_wipe(uint8_t node);
 unsigned sim_nexus(uint8_t node, uint32_t volume);
 bool sim_may_write(uint8_t node, uint32_t volume);
 bool sim_registered(uint8_t node, uint32_t volume);
+/* No command of the node reaches that LUN. */
+bool sim_mute(uint8_t node, uint32_t volume);
 uint16_t sim_lun_register(uint8_t node, uint32_t volume, uint64_t key, uint64_t key_old);
 uint16_t sim_lun_fence(uint8_t node, const struct core_effect *fx);
 void sim_lun_check(void); /* running VMs notice that their LUN refuses them */

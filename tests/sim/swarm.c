@@ -96,6 +96,9 @@ static void fault_make(struct plan *plan, struct plan_step *step, uint8_t act, u
 	case PLAN_FSYNC:
 		step->for_ms = 200 + below(15000);
 		break;
+	case PLAN_PATHS:
+		step->value = chance(40);
+		/* fall through */
 	case PLAN_WRITES:
 		step->for_ms = 5000 + below(30000);
 		break;
