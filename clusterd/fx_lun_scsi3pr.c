@@ -11,6 +11,7 @@
 
 #include "clusterd/effect.h"
 #include "clusterd/luns_scsi3pr.h"
+#include "common/cl_log.h"
 #include "csv/lun.h"
 #include "scsi3pr/scsi3pr.h"
 
@@ -46,7 +47,9 @@ static int paths_open(const char *id, bool any, struct paths *paths, char *error
 		return -ENODEV;
 	}
 	for (unsigned i = 0; i < paths->lun.n_paths && i < SCSI3PR_LUN_PATHS; i++) {
-		rc = scsi3pr_open(paths->lun.path[i], 0, &paths->dev[paths->n], text);
+		/* path[i] is always that of dev[i]. */
+		memmove(paths->lun.path[paths->n], paths->lun.path[i], sizeof(paths->lun.path[i]));
+		rc = scsi3pr_open(paths->lun.path[paths->n], 0, &paths->dev[paths->n], text);
 		if (rc < 0) {
 			snprintf(error, cap_bytes, "LUN %.64s: %.110s", id, text);
 			if (any)
@@ -95,30 +98,49 @@ static void capacity_look_again(const char *path)
 	fclose(f);
 }
 
-/*
- * Registers key on every path, then sees to the reservation: any member may make
- * it, one that is there already must be of an all-registrants type.
- */
-static int admit(struct paths *paths, uint64_t key, char *error, size_t cap_bytes)
-{
-	int rc;
-
-	for (unsigned i = 0; i < paths->n; i++) {
-		rc = scsi3pr_register(paths->dev[i], key, true);
-		if (rc < 0)
-			return say(error, cap_bytes, rc, paths->dev[i], "register");
-		capacity_look_again(paths->lun.path[i]);
-	}
-	rc = scsi3pr_reserve(paths->dev[0], key, 0, NULL);
-	return rc < 0 ? say(error, cap_bytes, rc, paths->dev[0], "reserve") : 0;
-}
-
-/* True if another path may have a better answer: this one had none, or no command reached the LUN on it. */
+/* True if another path may have a better answer: this one had none, or no command reached the LUN
+ * on it. */
 static bool path_is_mute(int err)
 {
 	err = err < 0 ? -err : err;
 	return err == ETIMEDOUT || err == EIO || err == ENXIO || err == ENODEV || err == ENOLINK ||
 	       err == ECONNRESET || err == EPIPE;
+}
+
+static void path_drop(struct paths *paths, unsigned i)
+{
+	scsi3pr_close(paths->dev[i]);
+	paths->n--;
+	memmove(&paths->dev[i], &paths->dev[i + 1], (paths->n - i) * sizeof(paths->dev[0]));
+	memmove(&paths->lun.path[i], &paths->lun.path[i + 1],
+		(paths->n - i) * sizeof(paths->lun.path[0]));
+}
+
+/*
+ * Registers key on every path, then sees to the reservation: any member may make it, one that is
+ * there already must be of an all-registrants type.  A path on which no command reaches the LUN is
+ * left out, if there is another: data never goes that way (the first of those that are left is
+ * csvd's).
+ */
+static int admit(struct paths *paths, uint64_t key, char *error, size_t cap_bytes)
+{
+	int rc;
+
+	for (unsigned i = 0; i < paths->n;) {
+		rc = scsi3pr_register(paths->dev[i], key, true);
+		if (rc < 0)
+			say(error, cap_bytes, rc, paths->dev[i], "register");
+		if (rc < 0 && rc != -ETIMEDOUT && path_is_mute(rc) && paths->n > 1) {
+			cl_warning("%s: this path is not used", error);
+			path_drop(paths, i);
+			continue;
+		}
+		if (rc < 0)
+			return rc;
+		capacity_look_again(paths->lun.path[i++]);
+	}
+	rc = scsi3pr_reserve(paths->dev[0], key, 0, NULL);
+	return rc < 0 ? say(error, cap_bytes, rc, paths->dev[0], "reserve") : 0;
 }
 
 static int old_key_remove_by(struct scsi3pr_dev *dev, uint64_t key, uint64_t old, char *error,
@@ -160,7 +182,7 @@ void cd_fx_vol_join(struct cd_fx *fx)
 {
 	char error[CORE_TEXT_MAX] = "";
 	struct paths paths;
-	int rc = paths_open(fx->lun, false, &paths, error, sizeof(error));
+	int rc = paths_open(fx->lun, true, &paths, error, sizeof(error));
 
 	if (rc == 0) {
 		rc = atomic_load(&fx->cancelled) ? -ECANCELED :
@@ -240,7 +262,8 @@ void cd_fx_vol_format(struct cd_fx *fx)
 /*
  * One path after the other until one answers.  An unknown outcome is never turned into proof by
  * a later path's "the key is absent": our own command may have removed it and its abort may still
- * be running.
+ * be running.  A path that came back after the admission is not registered and may do nothing:
+ * another is.
  */
 static void fence_by_any(struct cd_fx *fx, struct paths *paths, struct scsi3pr_fence *ret_fence)
 {
@@ -251,7 +274,8 @@ static void fence_by_any(struct cd_fx *fx, struct paths *paths, struct scsi3pr_f
 		scsi3pr_fence(paths->dev[i], fx->own_key, fx->effect.pr_key, ret_fence);
 		if (ret_fence->proof == SCSI3PR_UNKNOWN)
 			unknown = true;
-		else if (ret_fence->proof == SCSI3PR_FENCED || !path_is_mute(ret_fence->error))
+		else if (ret_fence->proof == SCSI3PR_FENCED ||
+			 (!path_is_mute(ret_fence->error) && ret_fence->error != -EBADE))
 			break;
 	}
 	if (unknown && ret_fence->proof != SCSI3PR_FENCED)

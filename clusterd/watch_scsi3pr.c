@@ -43,6 +43,14 @@ struct cd_watch {
 	atomic_int refs;
 };
 
+/* The thread's. */
+struct watch_state {
+	struct scsi3pr_dev *dev;
+	char data[SCSI3PR_PATH_MAX]; /* csvd's path to the LUN, "" until it is known */
+	bool silent, lost;
+	uint64_t answer_ms; /* the last one by that path */
+};
+
 struct watch_notice {
 	struct cd_watch *watch;
 	char text[SCSI3PR_TEXT_MAX + 64];
@@ -120,8 +128,40 @@ static void direct_io_stop(struct cd_watch *watch, const char *why)
 	free(error);
 }
 
-/* A path that answers; NULL and text if none does. */
-static struct scsi3pr_dev *path_open(const char *id, unsigned *next, char *text)
+static bool is_path(const struct scsi3pr_lun *lun, const char *path)
+{
+	for (unsigned i = 0; i < lun->n_paths; i++)
+		if (strcmp(lun->path[i], path) == 0)
+			return true;
+	return false;
+}
+
+/* The path by which csvd has the volume; "" as long as it does not say one that this LUN has. */
+static void data_path_ask(const struct cd_watch *watch, char *ret_path, size_t cap)
+{
+	json_t *status = NULL, *v;
+	struct scsi3pr_lun lun;
+	char *error = NULL;
+	size_t i;
+
+	if (scsi3pr_lun_find(watch->lun, &lun) < 0)
+		return;
+	if (cd_csvd_call("status", NULL, DOWN_MS, &status, &error) == 0)
+		json_array_foreach(json_object_get(status, "volumes"), i, v)
+		{
+			const char *name = json_string_value(json_object_get(v, "name")),
+				   *device = json_string_value(json_object_get(v, "device"));
+
+			if (name && device && strcmp(name, watch->volume) == 0 &&
+			    is_path(&lun, device))
+				snprintf(ret_path, cap, "%s", device);
+		}
+	json_decref(status);
+	free(error);
+}
+
+/* A path that opens, the one of the data before others; NULL and text if none does. */
+static struct scsi3pr_dev *path_open(const char *id, const char *data, unsigned *next, char *text)
 {
 	struct scsi3pr_lun lun;
 	struct scsi3pr_dev *dev;
@@ -133,6 +173,9 @@ static struct scsi3pr_dev *path_open(const char *id, unsigned *next, char *text)
 			 strerror(-rc));
 	if (rc < 0)
 		return NULL;
+	/* Not by its name alone: that may be another's by now. */
+	if (is_path(&lun, data) && scsi3pr_open(data, 10000, &dev, text) == 0)
+		return dev;
 	for (unsigned i = 0; i < lun.n_paths; i++) {
 		unsigned p = (*next + i) % lun.n_paths;
 
@@ -190,51 +233,68 @@ static void aptpl_look(struct cd_watch *watch, struct scsi3pr_dev *dev)
 	notice_post(watch, NOTICE_APTPL, 0, text);
 }
 
+/* What one look found, told.  False: the path is of no more use. */
+static bool looked(struct cd_watch *watch, struct watch_state *s, uint64_t looked_ms,
+		   struct scsi3pr_check *check)
+{
+	bool by_data = !s->data[0] || (s->dev && strcmp(scsi3pr_name(s->dev), s->data) == 0);
+	bool answer = check->health != SCSI3PR_NO_ANSWER;
+
+	if (is_loss(check)) {
+		if (!s->lost) {
+			direct_io_stop(watch, check->text);
+			notice_post(watch, NOTICE_LOST, 0, check->text);
+		}
+		s->lost = true;
+	} else if (answer) {
+		s->lost = false;
+	}
+	if (answer && by_data) {
+		s->silent = false;
+		s->answer_ms = cd_now_ms();
+		if (check->health == SCSI3PR_HEALTHY)
+			notice_post(watch, NOTICE_SEEN, looked_ms, "");
+		return true;
+	}
+	if (answer)
+		snprintf(check->text, sizeof(check->text),
+			 "its data goes by %.64s, which does not answer; %.64s does", s->data,
+			 scsi3pr_name(s->dev));
+	if (!s->silent)
+		notice_post(watch, NOTICE_TEXT, 0, check->text);
+	s->silent = true;
+	notice_post(watch, NOTICE_MUTE, cd_now_ms() - s->answer_ms, check->text);
+	return false;
+}
+
 static void *watch_thread(void *arg)
 {
 	struct cd_watch *watch = arg;
-	struct scsi3pr_dev *dev = NULL;
-	bool silent = false, lost = false;
+	struct watch_state s = { .answer_ms = cd_now_ms() };
 	unsigned next = 0, looks = 0;
-	uint64_t looked_ms, answer_ms = cd_now_ms();
 
 	while (!atomic_load(&watch->stop)) {
 		struct pollfd pfd = { .fd = watch->wake_fd, .events = POLLIN };
 		struct scsi3pr_check check = { .health = SCSI3PR_NO_ANSWER };
+		uint64_t now_ms = cd_now_ms();
 
-		looked_ms = cd_now_ms();
-		if (!dev)
-			dev = path_open(watch->lun, &next, check.text);
-		if (dev)
-			look(dev, watch->key, &check);
-		if (check.health == SCSI3PR_NO_ANSWER) {
+		if (!s.data[0])
+			data_path_ask(watch, s.data, sizeof(s.data));
+		if (!s.dev)
+			s.dev = path_open(watch->lun, s.data, &next, check.text);
+		if (s.dev)
+			look(s.dev, watch->key, &check);
+		if (!looked(watch, &s, now_ms, &check)) {
 			/* Says nothing of the reservation: another path, another time. */
-			if (!silent)
-				notice_post(watch, NOTICE_TEXT, 0, check.text);
-			silent = true;
-			notice_post(watch, NOTICE_MUTE, cd_now_ms() - answer_ms, check.text);
-			scsi3pr_close(dev);
-			dev = NULL;
-			next++;
-		} else {
-			silent = false;
-			answer_ms = cd_now_ms();
-		}
-		if (is_loss(&check)) {
-			if (!lost) {
-				direct_io_stop(watch, check.text);
-				notice_post(watch, NOTICE_LOST, 0, check.text);
-			}
-			lost = true;
-		} else if (check.health == SCSI3PR_HEALTHY) {
-			lost = false;
-			notice_post(watch, NOTICE_SEEN, looked_ms, "");
-			if (looks++ % APTPL_LOOKS == 0)
-				aptpl_look(watch, dev);
+			scsi3pr_close(s.dev);
+			s.dev = NULL;
+			next += check.health == SCSI3PR_NO_ANSWER;
+		} else if (check.health == SCSI3PR_HEALTHY && looks++ % APTPL_LOOKS == 0) {
+			aptpl_look(watch, s.dev);
 		}
 		poll(&pfd, 1, CD_WATCH_MS);
 	}
-	scsi3pr_close(dev);
+	scsi3pr_close(s.dev);
 	watch_put(watch);
 	return NULL;
 }
