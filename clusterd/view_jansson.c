@@ -132,12 +132,12 @@ json_t *cd_view_volume(struct cd *cd, uint16_t index)
 
 	cd_uuid_text(v->uuid, uuid);
 	return json_pack(
-		"{s:s s:s s:s s:I s:o s:o s:s s:o s:I s:o s:o s:o s:I s:o}", "name", v->name,
+		"{s:s s:s s:s s:I s:o s:o s:s s:o s:I s:o s:o s:o s:o s:I s:o}", "name", v->name,
 		"uuid", uuid, "lun", v->lun, "size", (json_int_t)v->size_bytes, "used",
 		space_of(cd, v->name, true), "free", space_of(cd, v->name, false), "state",
 		core_volume_state_name(v->state), "owner", text_or_null(node_name(st, v->owner)),
 		"term", (json_int_t)v->term, "attached", node_set(st, v->attached), "registered",
-		node_set(st, v->registered), "reason", cause_text(st, &v->cause), "since_ms",
+		node_set(st, v->registered), "mute", node_set(st, v->mute), "reason", cause_text(st, &v->cause), "since_ms",
 		(json_int_t)(st->now_ms - v->since_ms), "local", volume_local(cd, v->name));
 }
 

@@ -42,9 +42,13 @@ static void text_of(const char *path, char *ret, size_t cap)
 /* The one of the board (an RTC of another kind may be anything). */
 static int rtc_open(void)
 {
+	const char *file = getenv("HOLDFAST_RTC_FILE");
 	char path[64], name[64];
 	unsigned i;
 
+	/* Seconds as text, for tests where the machine has no such clock. */
+	if (file)
+		return open(file, O_RDONLY | O_CLOEXEC);
 	for (i = 0; i < RTCS_MAX; i++) {
 		(void)snprintf(path, sizeof(path), "/sys/class/rtc/rtc%u/name", i);
 		text_of(path, name, sizeof(name));

@@ -511,7 +511,8 @@ void vmm_power_button(struct vmm *vm)
 void vmm_net_announce(struct vmm *vm)
 {
 	pthread_mutex_lock(&vm->dev_lock);
-	for (unsigned i = 0; i < vm->machine->n_nics; i++)
+	/* A node that stood still must not tell switches that the VM is here. */
+	for (unsigned i = 0; i < vm->machine->n_nics && (!vm->guard || vmm_guard_holds(vm->guard)); i++)
 		vmm_nic_announce(vm->machine->nics[i]);
 	pthread_mutex_unlock(&vm->dev_lock);
 }

@@ -487,6 +487,37 @@ class Test:
         time.sleep(0.5)
         need(len(a.said) == n, f"the guest does not execute {what}")
 
+    def board_clock(self, lease):
+        """The real-time clock runs on while the node stands still: read by the guard and before frames and requests leave."""
+        rtc = f"{self.top}/rtc"
+
+        def says(seconds):
+            with open(rtc + ".new", "w", encoding="ascii") as f:
+                f.write(f"{seconds}\n".ljust(12))
+            with open(rtc, "r+b") as f, open(rtc + ".new", "rb") as new:
+                f.write(new.read())
+
+        with open(rtc, "w", encoding="ascii") as f:
+            f.write("5000\n".ljust(12))
+        os.environ["HOLDFAST_RTC_FILE"] = rtc
+        lease.set(3600, rtc=(5000, 5010))
+        try:
+            c = self.started("clocked", lease=lease.path)
+        finally:
+            del os.environ["HOLDFAST_RTC_FILE"]
+        c.goes_on("while both clocks say so")
+        says(5009)
+        c.goes_on("in the lease's last second")
+        says(5060)
+        e = c.control.event("lease")
+        need(e["frozen"] is True and "stood still" in e["reason"], f"a minute that BOOTTIME did not count: {e['reason']}")
+        self.frozen(c, "after that minute")
+        lease.set(3600, rtc=(5059, 5069))
+        c.control.event("lease")
+        c.goes_on("with a lease that began after it")
+        c.control.call("quit")
+        need(c.ended() == 0, "it ends")
+
     def lease(self):
         """A VM runs only while its node's lease does, whatever else is being done with it."""
         lease, other = Lease(f"{self.top}/lease1"), Lease(f"{self.top}/lease2")
@@ -516,6 +547,7 @@ class Test:
         a.control.event("lease")
         lease.set(0.3)
         a.control.event("lease")
+        self.board_clock(lease)
         need(a.state() == "running", "its state is what it was")
         a.control.call("pause")
         a.control.call("resume")
