@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: nodes=3 luns=1 fresh seconds=1800
+# lab-long: 15 minutes
 # What a node can lose without anything of it breaking: its time (its hypervisor stops it for a minute), the paths to its LUN,
 # the session by which the LUN knows it. Each time the VM runs elsewhere in the end, and never in two places:
 # an outsider listens at the node's cable for frames of the VM.
