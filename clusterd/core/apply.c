@@ -122,6 +122,25 @@ static bool vm_near(const struct core_state *st, const struct core_vm *vm)
 	       (vm->state == CORE_VM_WAITING && vm->cause.reason == CORE_WHY_VM_WAIT_CLASS);
 }
 
+/* A retry that is waited for with fast ticks. */
+static bool retry_near(const struct core_state *st, uint64_t retry_ms)
+{
+	return retry_ms > st->now_ms &&
+	       (st->level < CORE_LEVEL_CALM || retry_ms - st->now_ms < CORE_NEAR_MS);
+}
+
+/* One that is further away. */
+static bool retry_far(const struct core_state *st)
+{
+	for (uint8_t id = 1; id <= CL_NODES_MAX; id++)
+		if (st->nodes[id].state != CORE_NODE_UNUSED && st->nodes[id].retry_ms > st->now_ms)
+			return true;
+	for (uint16_t i = 0; i < st->volume_count; i++)
+		if (st->volumes[i].state != CORE_VOLUME_UNUSED && st->volumes[i].retry_ms > st->now_ms)
+			return true;
+	return false;
+}
+
 /* Something is near. */
 static bool timer_near(const struct core_state *st)
 {
@@ -143,13 +162,14 @@ static bool timer_near(const struct core_state *st)
 		case CORE_NODE_UNUSED:
 			break;
 		default:
-			if (n->retry_ms > st->now_ms)
+			if (retry_near(st, n->retry_ms))
 				return true;
 		}
 	}
 	for (i = 0; i < st->volume_count; i++)
 		if (st->volumes[i].state != CORE_VOLUME_UNUSED &&
-		    (st->volumes[i].retry_ms > st->now_ms || st->volumes[i].failed ||
+		    (retry_near(st, st->volumes[i].retry_ms) ||
+		     (st->volumes[i].failed && (st->level < CORE_LEVEL_CALM)) ||
 		     core_storage_waits(st, &st->volumes[i])))
 			return true;
 	for (i = 0; i < st->vm_count; i++)
@@ -165,6 +185,8 @@ uint32_t core_timer_ms(const struct core_state *st)
 
 	if (timer_near(st))
 		return CORE_TICK_MS;
+	if (st->level >= CORE_LEVEL_CALM && retry_far(st))
+		return CORE_TICK_SLOW_MS;
 	for (id = 1; id <= CL_NODES_MAX; id++)
 		if (core_node_waits_long(st, &st->nodes[id]))
 			return CORE_TICK_SLOW_MS;

@@ -29,6 +29,7 @@
 #define CORE_LEVEL_QUARANTINE 2u /* from this level on nodes are put into quarantine */
 #define CORE_LEVEL_CAUSES     3u /* ... causes have texts, in snapshots too; so have VMs' ends */
 #define CORE_LEVEL_ROLES      3u /* from this level on every certificate has a role */
+#define CORE_LEVEL_CALM	      3u /* ... what fails again and again is tried less and less often */
 #define CORE_VOLUMES_MAX  16u
 #define CORE_VMS_MAX	  1024u
 #define CORE_EFFECTS_MAX  1024u

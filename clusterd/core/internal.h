@@ -25,6 +25,11 @@ static inline struct core_cause core_cause(enum core_reason why, uint8_t node, u
 }
 
 /* Takes what came with the entry into a cause whose words have a place for it. */
+/*
+ * When to try again what has failed since since_ms: the wait is as long as the trouble has lasted (so it
+ * doubles), between retry_ms and CORE_RETRY_MAX_MS.
+ */
+uint64_t core_retry_at(const struct core_state *st, uint64_t since_ms);
 void core_cause_tell(const struct core_state *st, struct core_cause *cause);
 void core_trace_add(struct core_state *st, enum core_object object, const char *name,
 		    uint8_t before, uint8_t after, enum core_reason why, uint8_t node, uint64_t n1,

@@ -472,8 +472,10 @@ static void fence_result(struct core_state *st, const struct core_effect *fx,
 		if (result->outcome == CL_DONE ||
 		    (result->outcome == CL_FAILED && result->code == ENOKEY))
 			v->stale &= (core_nodes)~bit;
-		else
+		else if (st->level < CORE_LEVEL_CALM)
 			v->retry_ms = st->now_ms + st->timing.retry_ms;
+		else
+			n->retry_ms = core_retry_at(st, n->since_ms);
 		return;
 	}
 	if (n->state != CORE_NODE_FENCING && n->state != CORE_NODE_LOST)
@@ -518,7 +520,7 @@ void core_node_result(struct core_state *st, const struct core_effect *fx,
 	if (!n->reset || n->incarnation != fx->incarnation)
 		return;
 	if (result->outcome != CL_DONE) {
-		n->retry_ms = st->now_ms + st->timing.retry_ms;
+		n->retry_ms = core_retry_at(st, n->since_ms);
 		core_node_set(st, n, n->state, CORE_WHY_RESET_FAILED, 0, result->code, 0);
 		return;
 	}
@@ -530,6 +532,43 @@ void core_node_result(struct core_state *st, const struct core_effect *fx,
 }
 
 /* ---- reconcile ------------------------------------------------------------------------------ */
+
+/* What could not be attached there: how many, and the first. */
+static unsigned volumes_missing(const struct core_state *st, const struct core_node *n,
+				const struct core_volume **ret_first)
+{
+	unsigned count = 0;
+
+	*ret_first = NULL;
+	for (uint16_t i = 0; i < st->volume_count; i++) {
+		const struct core_volume *v = &st->volumes[i];
+
+		if (v->state == CORE_VOLUME_UNUSED || v->state == CORE_VOLUME_ADDING ||
+		    !(v->failed & ~v->attached & CORE_NODE_BIT(n->id)))
+			continue;
+		if (!count++)
+			*ret_first = v;
+	}
+	return count;
+}
+
+/* It takes part: with all its volumes, or without those that it names. */
+static void joined_tell(struct core_state *st, struct core_node *n, uint8_t state)
+{
+	const struct core_volume *first;
+	unsigned missing = volumes_missing(st, n, &first);
+
+	if (!missing || st->level < CORE_LEVEL_CALM) {
+		core_node_set(st, n, state, CORE_WHY_JOINED, 0, n->incarnation, 0);
+		return;
+	}
+	if (n->cause.reason == CORE_WHY_JOINED_WITHOUT &&
+	    (n->cause.n1 != missing || !core_str_equal(n->cause.text, first->name)))
+		n->cause.reason = CORE_WHY_NONE; /* another sentence, though of the same reason */
+	st->told = first->name;
+	core_node_set(st, n, state, CORE_WHY_JOINED_WITHOUT, 0, missing, 0);
+	st->told = NULL;
+}
 
 static void joining_reconcile(struct core_state *st, struct core_node *n)
 {
@@ -546,7 +585,7 @@ static void joining_reconcile(struct core_state *st, struct core_node *n)
 		if (!((v->attached | v->failed) & bit))
 			return;
 	}
-	core_node_set(st, n, state_wanted(n), CORE_WHY_JOINED, 0, n->incarnation, 0);
+	joined_tell(st, n, state_wanted(n));
 }
 
 /* Has everything that it held found a new place, or rest? */
@@ -621,6 +660,8 @@ void core_node_reconcile(struct core_state *st, struct core_node *n)
 		if (n->pause != (n->state != CORE_NODE_UP))
 			core_node_set(st, n, state_wanted(n),
 				      n->pause ? CORE_WHY_PAUSED : CORE_WHY_RESUMED, 0, 0, 0);
+		if (n->cause.reason == CORE_WHY_JOINED || n->cause.reason == CORE_WHY_JOINED_WITHOUT)
+			joined_tell(st, n, n->state);
 		core_drain_reconcile(st, n);
 		break;
 	}

@@ -125,3 +125,4 @@ CORE_WHY(STORAGE_LOST, "the LUN of a volume that it owns or runs VMs from does n
 		       "answers others: volume %v")
 CORE_WHY(STORAGE_MUTE, "its LUN does not answer node %n")
 CORE_WHY(STORAGE_BACK, "its LUN answers node %n again")
+CORE_WHY(JOINED_WITHOUT, "it takes part without volume %w (%1 could not be attached): VMs on it are not placed there; it is tried again")

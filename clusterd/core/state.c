@@ -235,3 +235,14 @@ const char *core_proof_name(uint8_t proof)
 
 	return NAME_OF(names, proof);
 }
+
+uint64_t core_retry_at(const struct core_state *st, uint64_t since_ms)
+{
+	uint64_t wait_ms = st->now_ms > since_ms ? st->now_ms - since_ms : 0;
+
+	if (st->level < CORE_LEVEL_CALM || wait_ms < st->timing.retry_ms)
+		wait_ms = st->timing.retry_ms;
+	else if (wait_ms > CORE_RETRY_MAX_MS)
+		wait_ms = CORE_RETRY_MAX_MS;
+	return st->now_ms + wait_ms;
+}

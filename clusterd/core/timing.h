@@ -52,6 +52,8 @@
 #define CORE_FENCE_TRY_MS   60000u /* one PREEMPT AND ABORT on one LUN: scsi3pr's own time-out */
 #define CORE_SILENT_MS	    60000u
 #define CORE_RETRY_MS	    2000u
+#define CORE_RETRY_MAX_MS   60000u /* what stays wrong is tried again no less often than this */
+#define CORE_NEAR_MS	    30000u /* a retry further away than this is waited for with slow ticks */
 #define CORE_TICK_MS	    500u   /* a TICK is proposed so often while something is near */
 #define CORE_TICK_SLOW_MS   60000u /* ... and while what is waited for is hours away */
 #define CORE_QUARANTINE_LOSSES	 3u

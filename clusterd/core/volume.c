@@ -101,20 +101,32 @@ static void format_result(struct core_state *st, struct core_volume *v, const st
 		break;
 	default:
 		v->maybe |= bit;
-		v->retry_ms = st->now_ms + st->timing.retry_ms;
+		v->retry_ms = core_retry_at(st, v->since_ms);
 		break;
 	}
+}
+
+/* One node reached the LUN: those that wait because they could not need not wait longer. */
+static void others_again(struct core_state *st, const struct core_volume *v)
+{
+	uint8_t id;
+
+	for (id = 1; id <= CL_NODES_MAX && st->level >= CORE_LEVEL_CALM; id++)
+		if ((v->failed & CORE_NODE_BIT(id)) &&
+		    (st->nodes[id].state == CORE_NODE_JOINING || core_node_ok(st, id)))
+			st->nodes[id].retry_ms = 0;
 }
 
 static void join_result(struct core_state *st, struct core_volume *v, const struct core_effect *fx,
 			const struct core_result *result)
 {
+	struct core_node *n = &st->nodes[fx->node];
 	core_nodes bit = CORE_NODE_BIT(fx->node);
 
-	if (st->nodes[fx->node].incarnation != fx->incarnation)
+	if (n->incarnation != fx->incarnation)
 		return;
 	if (result->outcome == CL_DONE) {
-		core_node_csvd_is(st, &st->nodes[fx->node], result->values[0]);
+		core_node_csvd_is(st, n, result->values[0]);
 		v->attached |= bit;
 		v->registered |= bit;
 		v->maybe &= (core_nodes)~bit;
@@ -123,13 +135,17 @@ static void join_result(struct core_state *st, struct core_volume *v, const stru
 		v->mute &= (core_nodes)~bit;
 		core_trace_add(st, CORE_OBJECT_VOLUME, v->name, v->state, v->state,
 			       CORE_WHY_ATTACHED, fx->node, 0, 0);
+		others_again(st, v);
 		return;
 	}
 	if (!(v->failed & bit))
 		core_trace_add(st, CORE_OBJECT_VOLUME, v->name, v->state, v->state,
 			       CORE_WHY_ATTACH_FAILED, fx->node, result->code, 0);
 	v->failed |= bit;
-	v->retry_ms = st->now_ms + st->timing.retry_ms;
+	if (st->level < CORE_LEVEL_CALM)
+		v->retry_ms = st->now_ms + st->timing.retry_ms;
+	else /* of the node, not of the volume: another node may own it meanwhile */
+		n->retry_ms = core_retry_at(st, n->since_ms > v->since_ms ? n->since_ms : v->since_ms);
 }
 
 static void own_result(struct core_state *st, struct core_volume *v, const struct core_effect *fx,
@@ -165,7 +181,7 @@ static void own_result(struct core_state *st, struct core_volume *v, const struc
 		}
 		break;
 	default: /* it may be mounted there: only the same node may be asked again */
-		v->retry_ms = st->now_ms + st->timing.retry_ms;
+		v->retry_ms = core_retry_at(st, v->since_ms);
 		if (CORE_MUTANT(5)) {
 			v->owner = 0; /* planted: an unknown outcome counts as a failure */
 			v->tries++;
@@ -202,7 +218,7 @@ static void release_result(struct core_state *st, struct core_volume *v,
 				result->code, 0);
 		break;
 	default:
-		v->retry_ms = st->now_ms + st->timing.retry_ms;
+		v->retry_ms = core_retry_at(st, v->since_ms);
 		break;
 	}
 }
@@ -342,7 +358,8 @@ static void join_reconcile(struct core_state *st, uint16_t index)
 		if ((v->attached & bit) || !n->seen || n->doomed || !(st->members & bit) ||
 		    (n->state != CORE_NODE_JOINING && !core_node_ok(st, id)))
 			continue;
-		if ((v->failed & bit) && st->now_ms < v->retry_ms)
+		if ((v->failed & bit) &&
+		    st->now_ms < (st->level < CORE_LEVEL_CALM ? v->retry_ms : n->retry_ms))
 			continue;
 		if (core_effect_find(st, CORE_FX_VOL_JOIN, id, index, CORE_NONE))
 			continue;
@@ -361,7 +378,7 @@ static void join_reconcile(struct core_state *st, uint16_t index)
 		uint8_t executor;
 
 		if (st->disarmed || !(v->stale & bit) || n->doomed || !(v->failed & bit) ||
-		    st->now_ms < v->retry_ms ||
+		    st->now_ms < (st->level < CORE_LEVEL_CALM ? v->retry_ms : n->retry_ms) ||
 		    core_effect_find(st, CORE_FX_FENCE, 0, index, CORE_NONE))
 			continue;
 		executor = core_fence_executor(st, v, n);

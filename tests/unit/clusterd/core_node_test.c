@@ -237,7 +237,47 @@ static void reset_ends_with_the_boot(void)
 	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_NODE_RESET, host));
 }
 
-UNIT_MAIN("core node", { "csvd of before", csvd_of_before_is_noticed }, { "reset ends with the boot", reset_ends_with_the_boot },
+/* n3 cannot attach the volume: it takes part, says what it does not have, and fills no log. */
+static void without_a_volume(void)
+{
+	const struct core_cause *cause = &st.nodes[3].cause;
+	uint64_t seq, asked = 0, begin_ms;
+
+	host = 3;
+	flow_cluster();
+	flow_members(3, 3);
+	flow_settle(0);
+	flow_tick(st.timing.takeover_ms + 1000);
+	flow_settle(0);
+	flow_members(7, 7);
+	flow_hello(3, 99);
+	CU_ASSERT_TRUE(flow_answer(CORE_FX_VOL_JOIN, 3, CL_FAILED, EEXIST));
+	CU_ASSERT_EQUAL(st.nodes[3].state, CORE_NODE_UP);
+	why_is(cause, "it takes part without volume data (1 could not be attached): VMs on it are not placed"
+		      " there; it is tried again");
+	seq = st.applied_seq;
+	begin_ms = st.now_ms;
+	while (st.now_ms - begin_ms < 3600000) {
+		CU_ASSERT_NOT_EQUAL_FATAL(st.tick_ms, 0);
+		flow_tick(st.tick_ms);
+		asked += flow_answer(CORE_FX_VOL_JOIN, 3, CL_FAILED, EEXIST);
+	}
+	/* Once a minute in the end, and fast ticks only in the beginning. */
+	CU_ASSERT_TRUE(asked >= 55 && asked <= 70);
+	CU_ASSERT_TRUE(st.applied_seq - seq <= 240);
+	printf("core: %llu entries in an hour in which a volume cannot be attached\n",
+	       (unsigned long long)(st.applied_seq - seq));
+	/* It can be attached again: that is said, too, and no timer runs on. */
+	while (!flow_effect(CORE_FX_VOL_JOIN, 3))
+		flow_tick(st.tick_ms);
+	flow_answer(CORE_FX_VOL_JOIN, 3, CL_DONE, 0);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(cause->reason, CORE_WHY_JOINED);
+	CU_ASSERT_EQUAL(st.volumes[0].attached, 7);
+	CU_ASSERT_EQUAL(st.tick_ms, 0);
+}
+
+UNIT_MAIN("core node", { "without a volume", without_a_volume }, { "csvd of before", csvd_of_before_is_noticed }, { "reset ends with the boot", reset_ends_with_the_boot },
 	  { "every record is rendered", every_record_is_rendered }, { "csvd dies on a silent node", csvd_dies_on_a_silent_node }, { "proof, hold, start", proof_then_hold_then_start },
 	  { "no proof, no takeover", no_proof }, { "own reboot is proof", own_reboot_is_proof },
 	  { "same boot must reset", same_boot_must_reset },
