@@ -10,6 +10,12 @@
 
 /* The member's text, borrowed; "" where there is none. */
 const char *cd_field_text(const json_t *json, const char *key);
+/*
+ * Every member of a request is one of those in members, and of its type: "name:s to:s force:b
+ * wait_ms:i config:o disks:a method:live|quick". False with what is wrong: what is not understood
+ * is refused, never passed over.
+ */
+bool cd_members_check(const json_t *request, const char *members, char *error, size_t cap_bytes);
 /* A numeric IP address that fits struct cd_node_file. */
 bool cd_address_valid(const char *text);
 /* 2 * len_bytes lower-case digits and a NUL. */

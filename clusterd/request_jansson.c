@@ -133,6 +133,14 @@ static void simple(struct cd *cd, struct cd_ipc_call *call, const json_t *reques
 		cd_ipc_reply_error(call, EINVAL, "node '%.80s' is not an allowed name", target);
 		return;
 	}
+	if (json_is_true(json_object_get(request, "keep_disks")) &&
+	    cd_state(cd)->level < CORE_LEVEL_CAUSES) {
+		cd_ipc_reply_error(call, EOPNOTSUPP,
+				   "keep_disks: the cluster's functional level is %u, %u is "
+				   "needed; nothing was changed",
+				   cd_state(cd)->level, CORE_LEVEL_CAUSES);
+		return;
+	}
 	cmd = cd_request_command(kind);
 	copy(cmd->name, sizeof(cmd->name), name);
 	copy(cmd->target, sizeof(cmd->target), target);
@@ -140,9 +148,10 @@ static void simple(struct cd *cd, struct cd_ipc_call *call, const json_t *reques
 	cmd->force = json_is_true(json_object_get(request, "force"));
 	cmd->drain = json_is_true(json_object_get(request, "drain"));
 	cmd->failback = json_is_true(json_object_get(request, "failback"));
-	cmd->method = strcmp(method, "live") == 0  ? CORE_METHOD_LIVE :
-		      strcmp(method, "quick") == 0 ? CORE_METHOD_QUICK :
-						     CORE_METHOD_AUTO;
+	cmd->keep = json_is_true(json_object_get(request, "keep_disks"));
+	cmd->method = strcmp(method, "live") == 0    ? CORE_METHOD_LIVE
+		      : strcmp(method, "quick") == 0 ? CORE_METHOD_QUICK
+						     : CORE_METHOD_AUTO;
 	if (json_is_true(json_object_get(request, "plan")))
 		cd_request_plan(cd, call, cmd);
 	else
@@ -324,50 +333,57 @@ static void do_luns(struct cd *cd, struct cd_ipc_call *call, const json_t *reque
 static const struct {
 	const char *verb;
 	void (*run)(struct cd *cd, struct cd_ipc_call *call, const json_t *request);
-	bool alone; /* also on a node that is in no cluster */
+	bool alone;	     /* also on a node that is in no cluster */
+	const char *members; /* what it takes beside "do", see cd_members_check() */
 } verbs[] = {
-	{ "status", do_status, true },
-	{ "cluster-create", cd_cluster_create, true },
-	{ "cluster-join", cd_cluster_join, true },
-	{ "luns", do_luns, true },
-	{ "cluster-token", cd_cluster_token, false },
-	{ "cluster-set", cd_request_cluster_set, false },
-	{ "cluster-disarm", cd_request_cluster_disarm, false },
-	{ "cluster-arm", cd_request_cluster_arm, false },
-	{ "cluster-level", cd_request_cluster_level, false },
-	{ "config-export", cd_request_config_export, false },
-	{ "config-import", cd_request_config_import, false },
-	{ "timing", cd_request_timing, false },
-	{ "node-fail", cd_request_node_fail, false },
-	{ "node-pause", do_node_pause, false },
-	{ "node-resume", do_node_resume, false },
-	{ "node-confirm-dead", do_node_confirm, false },
-	{ "volume-add", do_volume_add, false },
-	{ "volume-move", do_volume_move, false },
-	{ "vm-create", cd_request_vm_create, false },
-	{ "vm-set", cd_request_vm_set, false },
-	{ "vm-start", do_vm_start, false },
-	{ "vm-stop", do_vm_stop, false },
-	{ "vm-delete", do_vm_delete, false },
-	{ "vm-migrate", do_vm_migrate, false },
-	{ "vm-cancel", do_vm_cancel, false },
-	{ "why", do_why, false },
-	{ "job", cd_request_job, false },
-	{ "events", cd_request_events, false },
+	{ "status", do_status, true, "" },
+	{ "cluster-create", cd_cluster_create, true, "name:s address:s token_ms:i" },
+	{ "cluster-join", cd_cluster_join, true, "address:s token:s own_address:s" },
+	{ "luns", do_luns, true, "" },
+	{ "cluster-token", cd_cluster_token, false, "name:s" },
+	{ "cluster-set", cd_request_cluster_set, false, "sets:o" },
+	{ "cluster-disarm", cd_request_cluster_disarm, false, "who:s" },
+	{ "cluster-arm", cd_request_cluster_arm, false, "who:s" },
+	{ "cluster-level", cd_request_cluster_level, false, "who:s" },
+	{ "config-export", cd_request_config_export, false, "" },
+	{ "config-import", cd_request_config_import, false, "config:o plan:b" },
+	{ "timing", cd_request_timing, false, "" },
+	{ "node-fail", cd_request_node_fail, false, "name:s plan:b" },
+	{ "node-pause", do_node_pause, false, "name:s drain:b plan:b" },
+	{ "node-resume", do_node_resume, false, "name:s failback:b" },
+	{ "node-confirm-dead", do_node_confirm, false, "name:s who:s" },
+	{ "volume-add", do_volume_add, false, "name:s lun:s force:b" },
+	{ "volume-move", do_volume_move, false, "name:s to:s plan:b" },
+	{ "vm-create", cd_request_vm_create, false,
+	  "name:s memory_mib:i cpus:i kernel:s initrd:s append:s disks:a nets:a policy:o" },
+	{ "vm-set", cd_request_vm_set, false, "name:s policy:o" },
+	{ "vm-start", do_vm_start, false, "name:s to:s force:b" },
+	{ "vm-stop", do_vm_stop, false, "name:s force:b" },
+	{ "vm-delete", do_vm_delete, false, "name:s keep_disks:b plan:b" },
+	{ "vm-migrate", do_vm_migrate, false, "name:s to:s method:live|quick|auto plan:b" },
+	{ "vm-cancel", do_vm_cancel, false, "name:s" },
+	{ "why", do_why, false, "object:s name:s" },
+	{ "job", cd_request_job, false, "id:i wait_ms:i" },
+	{ "events", cd_request_events, false, "since:i max:i wait_ms:i" },
 };
 
 void cd_request(void *arg, struct cd_ipc_call *call, const json_t *request)
 {
 	struct cd *cd = arg;
 	const char *verb = cd_field_text(request, "do");
+	char error[512];
 
 	for (unsigned i = 0; i < CL_ARRAY_LEN(verbs); i++) {
 		if (strcmp(verbs[i].verb, verb) != 0)
 			continue;
-		if (!verbs[i].alone && !cd->member)
-			cd_ipc_reply_error(call, ENOTCONN,
-					   "this node is not in a cluster: `clusterctl cluster create` or"
-					   " `clusterctl cluster join` first");
+		if (!cd_members_check(request, verbs[i].members ? verbs[i].members : "", error,
+				      sizeof(error)))
+			cd_ipc_reply_error(call, EINVAL, "%s", error);
+		else if (!verbs[i].alone && !cd->member)
+			cd_ipc_reply_error(
+				call, ENOTCONN,
+				"this node is not in a cluster: `clusterctl cluster create` or"
+				" `clusterctl cluster join` first");
 		else
 			verbs[i].run(cd, call, request);
 		return;

@@ -105,7 +105,9 @@ static json_t *item_json(const struct ask *ask, const struct core_plan_item *ite
 		item->measured, "blocker", name_or_null(item->text));
 
 	if (vm && item->method == CORE_PLAN_DELETE)
-		json_object_set_new(json, "disks", disks_deleted(st, &st->vms[item->index]));
+		json_object_set_new(json, "disks",
+				    ask->cmd.keep ? json_array()
+						  : disks_deleted(st, &st->vms[item->index]));
 	return json;
 }
 

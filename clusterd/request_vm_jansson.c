@@ -93,7 +93,12 @@ static int vm_disks_read(const struct cd *cd, const json_t *request, struct core
 		const char *volume = cd_field_text(disk, "volume"), *path = cd_field_text(disk, "path");
 		json_int_t size = json_integer_value(json_object_get(disk, "size"));
 		struct core_disk *d = &cmd->vm.disks[i];
+		char wrong[256];
 
+		if (!cd_members_check(disk, "volume:s path:s size:i", wrong, sizeof(wrong))) {
+			snprintf(error, cap_bytes, "disk %zu: %s", i, wrong);
+			return -EINVAL;
+		}
 		if (!cl_name_valid(volume) || !core_volume_find(cd_state(cd), volume, NULL)) {
 			snprintf(error, cap_bytes, "disk %zu: there is no volume '%.64s'", i, volume);
 			return -ENOENT;
@@ -133,7 +138,12 @@ static int vm_nets_read(const struct cd *cd, const json_t *request, struct core_
 	json_array_foreach(nets, i, net) {
 		const char *name = cd_field_text(net, "switch"), *mac = cd_field_text(net, "mac");
 		struct core_net *n = &cmd->vm.nets[i];
+		char wrong[256];
 
+		if (!cd_members_check(net, "switch:s mac:s", wrong, sizeof(wrong))) {
+			snprintf(error, cap_bytes, "net %zu: %s", i, wrong);
+			return -EINVAL;
+		}
 		if (!cl_name_valid(name) || strlen(name) > 15) {
 			snprintf(error, cap_bytes,
 				 "net %zu: switch '%.64s': expected the name of a bridge, up to 15"

@@ -179,6 +179,14 @@ static void code_command(struct coder *c, struct core_command *cmd)
 		code_bool(c, &cmd->force);
 		break;
 	case CORE_CMD_VM_DELETE:
+		CODE_STR(c, cmd->name);
+		/* Only where it is set, which nobody proposes before CORE_LEVEL_CAUSES. */
+		if (c->r ? cl_reader_left(c->r) > 0 : cmd->keep) {
+			code_bool(c, &cmd->keep);
+			if (c->r && !cmd->keep)
+				c->r->bad = true;
+		}
+		break;
 	case CORE_CMD_VM_CANCEL:
 		CODE_STR(c, cmd->name);
 		break;

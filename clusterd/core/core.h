@@ -485,7 +485,7 @@ enum core_command_kind {
 	CORE_CMD_VM_CREATE,	 /* vm (disk volumes by name in volume_names), policy as far as set */
 	CORE_CMD_VM_START,	 /* name; target optional; flag force: below the spare */
 	CORE_CMD_VM_STOP,	 /* name; flag force */
-	CORE_CMD_VM_DELETE,	 /* name */
+	CORE_CMD_VM_DELETE,	 /* name; keep */
 	CORE_CMD_VM_MIGRATE,	 /* name; target optional; method */
 	CORE_CMD_VM_CANCEL,	 /* name: cancel its migration */
 	CORE_CMD_CLUSTER_SET,	 /* sets: settings that change */
@@ -575,6 +575,7 @@ struct core_command {
 	uint16_t part_len;
 	uint8_t part[CORE_PART_MAX];
 	bool adopt; /* VM_CREATE: disks that are there already are its own */
+	bool keep;  /* VM_DELETE: its disks stay, as files of nobody; from CORE_LEVEL_CAUSES on */
 	uint8_t set_count;
 	struct core_set sets[CORE_SETS_MAX];
 	uint32_t set; /* enum core_policy_field */

@@ -604,7 +604,7 @@ static void op_vm(struct core_state *st, const struct core_command *cmd, struct 
 		REFUSE(ans, ENOENT, "vm ", cmd->name, ": there is no such VM");
 	m = &vm->migration;
 	if (vm->state == CORE_VM_DELETING) {
-		if (cmd->kind != CORE_CMD_VM_DELETE)
+		if (cmd->kind != CORE_CMD_VM_DELETE || cmd->keep)
 			REFUSE(ans, EBUSY, "vm ", cmd->name, " is being deleted");
 		ans->job = vm->job;
 		return;
@@ -621,8 +621,14 @@ static void op_vm(struct core_state *st, const struct core_command *cmd, struct 
 		    vm->state != CORE_VM_CREATING)
 			REFUSE(ans, EBUSY, "vm ", cmd->name, " is ", core_vm_state_name(vm->state),
 			       ": stop it first");
+		if (cmd->keep && vm->state == CORE_VM_CREATING)
+			REFUSE(ans, EBUSY, "vm ", cmd->name,
+			       " is being created: its disks cannot be kept yet");
 		vm->run = false;
 		vm_job(st, vm, cmd, ans);
+		/* What it did not make is not deleted: from here on it made none of them. */
+		for (uint8_t i = 0; cmd->keep && i < vm->config.disk_count; i++)
+			vm->config.disks[i].created = false;
 		core_vm_set(st, vm, CORE_VM_DELETING, CORE_WHY_OPERATOR, 0, 0, 0);
 		break;
 	case CORE_CMD_VM_MIGRATE:

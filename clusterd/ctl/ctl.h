@@ -26,6 +26,7 @@ enum ctl_exit {
 /* The command line.  Strings are borrowed from argv. */
 struct ctl {
 	bool json, no_wait, force, drain, failback, live, quick, follow, tty, plan, raise;
+	bool keep_disks;
 	long timeout_s;
 	const char *address, *token, *name, *lun, *memory, *cpus, *kernel, *initrd, *append, *to;
 	const char *token_ms, *since;

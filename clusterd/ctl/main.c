@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clusterd/ctl/ctl.h"
+#include "clusterd/ctl/parse.h"
 #include "clusterd/ipc_qb.h"
 #include "config.h"
 
@@ -36,7 +37,8 @@ enum {
 	O_PLAN = 1 << 16,
 	O_RAISE = 1 << 17,
 	O_POLICY = 1 << 19, /* what `vm set` takes */
-	O_SET = 1 << 18, /* --SETTING VALUE, by clusterd/core/settings.h */
+	O_KEEP = 1 << 20,   /* --keep-disks */
+	O_SET = 1 << 18,    /* --SETTING VALUE, by clusterd/core/settings.h */
 	O_ALWAYS = O_JSON | O_NOWAIT | O_TIMEOUT,
 };
 
@@ -85,7 +87,8 @@ static const struct command {
 	{ "vm", "list", ctl_vm_list, 0, 0, "vm list" },
 	{ "vm", "show", ctl_vm_show, 1, 0, "vm show NAME" },
 	{ "vm", "console", ctl_vm_console, 1, 0, "vm console NAME" },
-	{ "vm", "delete", ctl_vm_delete, 1, O_PLAN, "vm delete NAME [--plan]" },
+	{ "vm", "delete", ctl_vm_delete, 1, O_KEEP | O_PLAN,
+	  "vm delete NAME [--keep-disks] [--plan]" },
 	{ "events", NULL, ctl_events, 0, O_FOLLOW | O_SINCE, "events [--follow] [--since ID]" },
 	{ "why", NULL, ctl_why, 2, 0, "why vm|volume|node NAME" },
 	{ "timing", NULL, ctl_timing, 0, 0, "timing" },
@@ -114,18 +117,18 @@ static int usage(int argc, char **argv)
 static const struct option plain_options[] = {
 	{ "json", no_argument, NULL, 'j' },	  { "no-wait", no_argument, NULL, 'n' },
 	{ "timeout", required_argument, NULL, 't' }, { "address", required_argument, NULL, 'a' },
-	{ "token", required_argument, NULL, 'T' }, { "token-ms", required_argument, NULL, 'm' },
-	{ "name", required_argument, NULL, 'N' }, { "drain", no_argument, NULL, 'd' },
-	{ "failback", no_argument, NULL, 'b' },	  { "lun", required_argument, NULL, 'l' },
-	{ "force", no_argument, NULL, 'f' },	  { "memory", required_argument, NULL, 'M' },
-	{ "cpus", required_argument, NULL, 'c' }, { "kernel", required_argument, NULL, 'k' },
-	{ "initrd", required_argument, NULL, 'i' }, { "append", required_argument, NULL, 'A' },
-	{ "disk", required_argument, NULL, 'D' }, { "net", required_argument, NULL, 'E' },
-	{ "to", required_argument, NULL, 'o' },	  { "live", no_argument, NULL, 'L' },
-	{ "quick", no_argument, NULL, 'q' },	  { "follow", no_argument, NULL, 'F' },
-	{ "since", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },	  { "plan", no_argument, NULL, 'p' },
-	{ "raise", no_argument, NULL, 'r' },
+	{ "token", required_argument, NULL, 'T' },   { "token-ms", required_argument, NULL, 'm' },
+	{ "name", required_argument, NULL, 'N' },    { "drain", no_argument, NULL, 'd' },
+	{ "failback", no_argument, NULL, 'b' },	     { "lun", required_argument, NULL, 'l' },
+	{ "force", no_argument, NULL, 'f' },	     { "memory", required_argument, NULL, 'M' },
+	{ "cpus", required_argument, NULL, 'c' },    { "kernel", required_argument, NULL, 'k' },
+	{ "initrd", required_argument, NULL, 'i' },  { "append", required_argument, NULL, 'A' },
+	{ "disk", required_argument, NULL, 'D' },    { "net", required_argument, NULL, 'E' },
+	{ "to", required_argument, NULL, 'o' },	     { "live", no_argument, NULL, 'L' },
+	{ "quick", no_argument, NULL, 'q' },	     { "follow", no_argument, NULL, 'F' },
+	{ "since", required_argument, NULL, 's' },   { "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },	     { "plan", no_argument, NULL, 'p' },
+	{ "raise", no_argument, NULL, 'r' },	     { "keep-disks", no_argument, NULL, 'K' },
 };
 
 static bool matches(const struct command *cmd, int argc, char **argv)
@@ -175,6 +178,8 @@ static unsigned option_take(struct ctl *ctl, int c)
 		return ctl->plan = true, O_PLAN;
 	case 'r':
 		return ctl->raise = true, O_RAISE;
+	case 'K':
+		return ctl->keep_disks = true, O_KEEP;
 	case 'j':
 		return ctl->json = true, O_JSON;
 	case 'n':
@@ -251,22 +256,46 @@ static void verbs_text(const char *noun, char *out, size_t cap_bytes)
 		snprintf(out + len, cap_bytes - len, "%s%s", len ? " or " : "", last);
 }
 
+/* The nearest first or second word of a command to the one that was given; NULL: none is near. */
+static const char *nearest(const char *noun, const char *word)
+{
+	unsigned best = CTL_WORD_MAX;
+	const char *found = NULL;
+
+	for (unsigned i = 0; i < CL_ARRAY_LEN(commands); i++) {
+		const char *other = noun ? commands[i].verb : commands[i].noun;
+
+		if (noun && strcmp(noun, commands[i].noun) != 0)
+			continue;
+		if (other && ctl_near(word, other) && ctl_distance(word, other) < best) {
+			best = ctl_distance(word, other);
+			found = other;
+		}
+	}
+	return found;
+}
+
 /* No command fits: as much as can be said. */
 static int no_command(struct ctl *ctl, int argc, char **argv)
 {
 	char verbs[256], what[400];
+	const char *meant;
 
 	ctl->usage = "COMMAND (see clusterctl --help)";
 	if (!argc)
 		return ctl_usage_error(ctl, "no command");
 	verbs_text(argv[0], verbs, sizeof(verbs));
+	meant = nearest(verbs[0] ? argv[0] : NULL, verbs[0] ? argc > 1 ? argv[1] : "" : argv[0]);
 	if (!verbs[0])
-		snprintf(what, sizeof(what), "there is no such command: %.40s", argv[0]);
+		snprintf(what, sizeof(what), "there is no such command: %.40s%s%s%s", argv[0],
+			 meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
 	else if (argc == 1)
 		snprintf(what, sizeof(what), "%s: which of %s?", argv[0], verbs);
 	else
-		snprintf(what, sizeof(what), "there is no such command: %s %.40s; there is %s",
-			 argv[0], argv[1], verbs);
+		snprintf(what, sizeof(what),
+			 "there is no such command: %s %.40s; %s%s%sthere is %s", argv[0], argv[1],
+			 meant ? "did you mean " : "", meant ? meant : "", meant ? "? " : "",
+			 verbs);
 	return ctl_usage_error(ctl, what);
 }
 
@@ -308,10 +337,34 @@ static void usage_find(struct ctl *ctl, int argc, char **argv)
 			ctl->usage = commands[i].usage;
 }
 
-static int bad_option(const struct ctl *ctl, int c, const char *given)
+/* The nearest of the options, of those that are known. */
+static const char *nearest_option(const struct option *options, const char *given)
 {
+	unsigned best = CTL_WORD_MAX;
+	const char *found = NULL;
+	char word[CTL_WORD_MAX + 2];
+
+	if (strncmp(given, "--", 2) != 0)
+		return NULL;
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + 2, "="), given + 2);
+	for (; options->name; options++)
+		if (ctl_near(word, options->name) && ctl_distance(word, options->name) < best) {
+			best = ctl_distance(word, options->name);
+			found = options->name;
+		}
+	return found;
+}
+
+static int bad_option(const struct ctl *ctl, const struct option *options, int c, const char *given)
+{
+	const char *meant = c == '?' ? nearest_option(options, given) : NULL;
 	char what[200];
 
+	if (meant) {
+		snprintf(what, sizeof(what), "option %.60s is not known; did you mean --%.40s?",
+			 given, meant);
+		return ctl_usage_error(ctl, what);
+	}
 	snprintf(what, sizeof(what),
 		 c == '?' ? "option %.100s is not known" :
 		 c == ':' ? "option %.100s lacks its value" :
@@ -345,10 +398,10 @@ int main(int argc, char **argv)
 			continue;
 		}
 		if (c == '?' || c == ':')
-			return bad_option(&ctl, c, argv[optind - 1]);
+			return bad_option(&ctl, long_options, c, argv[optind - 1]);
 		bit = option_take(&ctl, c);
 		if (!bit)
-			return bad_option(&ctl, 0, optarg);
+			return bad_option(&ctl, long_options, 0, optarg);
 		used |= bit;
 		used_names[__builtin_ctz(bit)] = long_options[index].name;
 	}

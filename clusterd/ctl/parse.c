@@ -172,6 +172,40 @@ int ctl_net_parse(const char *text, struct ctl_net *ret_net, const char **ret_wh
 	return 0;
 }
 
+unsigned ctl_distance(const char *a, const char *b)
+{
+	unsigned rows[3][CTL_WORD_MAX + 1]; /* of the last three letters of a */
+	size_t n = strlen(a), m = strlen(b);
+
+	if (n > CTL_WORD_MAX || m > CTL_WORD_MAX)
+		return CTL_WORD_MAX + 1;
+	for (size_t j = 0; j <= m; j++)
+		rows[0][j] = (unsigned)j;
+	for (size_t i = 1; i <= n; i++) {
+		unsigned *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+
+		now[0] = (unsigned)i;
+		for (size_t j = 1; j <= m; j++) {
+			unsigned d = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+			d = last[j] + 1 < d ? last[j] + 1 : d;
+			d = now[j - 1] + 1 < d ? now[j - 1] + 1 : d;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    before[j - 2] + 1 < d)
+				d = before[j - 2] + 1;
+			now[j] = d;
+		}
+	}
+	return rows[n % 3][m];
+}
+
+bool ctl_near(const char *word, const char *other)
+{
+	size_t len = strlen(word);
+
+	return len > 1 && ctl_distance(word, other) <= (len < 4 ? 1u : len < 8 ? 2u : 3u);
+}
+
 void ctl_size_text(uint64_t bytes, char *out, size_t cap_bytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };

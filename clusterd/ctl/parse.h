@@ -3,12 +3,14 @@
 #ifndef CTL_PARSE_H
 #define CTL_PARSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/cl_types.h"
 
 #define CTL_PATH_MAX 256u
+#define CTL_WORD_MAX 40u
 
 /* "512", "4k", "256M", "1G", "2T" (powers of 1024, either case, an "iB" or "B" after it is fine). 0 or -EINVAL, -ERANGE. */
 int ctl_size_parse(const char *text, uint64_t *ret_bytes);
@@ -34,6 +36,14 @@ struct ctl_net {
 
 /* "SWITCH[,mac=52:54:00:12:34:56]" */
 int ctl_net_parse(const char *text, struct ctl_net *ret_net, const char **ret_why);
+
+/*
+ * How many letters must be put in, left out, changed or swapped with their neighbour to make b of
+ * a; words of more than CTL_WORD_MAX letters are unlike any other.
+ */
+unsigned ctl_distance(const char *a, const char *b);
+/* Is that near enough to word for "did you mean"? */
+bool ctl_near(const char *word, const char *other);
 
 /* "1.5 GiB" into out. */
 void ctl_size_text(uint64_t bytes, char *out, size_t cap_bytes);

@@ -213,6 +213,7 @@ static int named(struct ctl *ctl, const char *verb)
 	flag(request, "force", ctl->force);
 	flag(request, "drain", ctl->drain);
 	flag(request, "failback", ctl->failback);
+	flag(request, "keep_disks", ctl->keep_disks);
 	if (ctl->live || ctl->quick)
 		set(request, "method", ctl->live ? "live" : "quick");
 	return ctl->plan ? ctl_plan(ctl, request) : ctl_change(ctl, request);

@@ -191,6 +191,37 @@ static void test_trouble(void)
 	CU_ASSERT_EQUAL(web()->state, CORE_VM_RUNNING);
 }
 
+/* `vm delete --keep-disks`: what it had made stays. */
+static void test_keep(void)
+{
+	struct core_command *cmd;
+
+	flow_cluster();
+	cmd = flow_cmd(CORE_CMD_VM_STOP, "web");
+	cmd->force = true;
+	flow_apply(cmd);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(web()->state, CORE_VM_STOPPED);
+	CU_ASSERT_TRUE(web()->config.disks[0].created);
+	cmd = flow_cmd(CORE_CMD_VM_DELETE, "web");
+	cmd->keep = true;
+	CU_ASSERT_EQUAL(flow_apply(cmd), 0);
+	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_DISK_DELETE, 0));
+	flow_settle(0);
+	CU_ASSERT_PTR_NULL(web());
+	/* Without it they go. */
+	flow_cluster();
+	cmd = flow_cmd(CORE_CMD_VM_STOP, "web");
+	cmd->force = true;
+	flow_apply(cmd);
+	flow_settle(0);
+	CU_ASSERT_EQUAL(flow_apply(flow_cmd(CORE_CMD_VM_DELETE, "web")), 0);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_DISK_DELETE, 0));
+	cmd = flow_cmd(CORE_CMD_VM_DELETE, "web");
+	cmd->keep = true;
+	CU_ASSERT_EQUAL(flow_apply(cmd), -EBUSY); /* too late */
+}
+
 /* Before the level nothing of it is in the state, and the words are those of the number. */
 static void test_level(void)
 {
@@ -233,5 +264,5 @@ static void test_words(void)
 }
 
 UNIT_MAIN("core causes", { "quick migration", test_quick }, { "live migration", test_live },
-	  { "start", test_start }, { "trouble", test_trouble }, { "before the level", test_level },
-	  { "words", test_words })
+	  { "start", test_start }, { "trouble", test_trouble }, { "keep disks", test_keep },
+	  { "before the level", test_level }, { "words", test_words })

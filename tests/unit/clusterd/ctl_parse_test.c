@@ -133,6 +133,26 @@ static void test_size_text(void)
 	CU_ASSERT_STRING_EQUAL(text, "1.5 GiB");
 }
 
-UNIT_MAIN("ctl_parse", { "sizes", test_sizes }, { "numbers", test_numbers }, { "periods", test_periods },
-	  { "disks", test_disks }, { "nets", test_nets },
-	  { "size text", test_size_text })
+static void test_near(void)
+{
+	char text[CTL_WORD_MAX + 2];
+
+	CU_ASSERT_EQUAL(ctl_distance("status", "status"), 0);
+	CU_ASSERT_EQUAL(ctl_distance("statsu", "status"), 1); /* two swapped */
+	CU_ASSERT_EQUAL(ctl_distance("", "abc"), 3);
+	CU_ASSERT_EQUAL(ctl_distance("abc", ""), 3);
+	CU_ASSERT_EQUAL(ctl_distance("kitten", "sitting"), 3);
+	CU_ASSERT_EQUAL(ctl_distance("lsit", "list"), 1);
+	memset(text, 'a', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	CU_ASSERT_EQUAL(ctl_distance(text, "status"), CTL_WORD_MAX + 1);
+	CU_ASSERT_TRUE(ctl_near("statsu", "status"));
+	CU_ASSERT_TRUE(ctl_near("vn", "vm"));
+	CU_ASSERT_FALSE(ctl_near("v", "vm"));
+	CU_ASSERT_FALSE(ctl_near("foo", "vm"));
+	CU_ASSERT_FALSE(ctl_near("shrink", "list"));
+}
+
+UNIT_MAIN("ctl_parse", { "sizes", test_sizes }, { "numbers", test_numbers },
+	  { "periods", test_periods }, { "disks", test_disks }, { "nets", test_nets },
+	  { "size text", test_size_text }, { "near words", test_near })

@@ -56,6 +56,12 @@ refused "$ctl" "no command"
 refused "$ctl" "there is no such command: foo" foo
 refused "$ctl" "which of create, set" vm
 refused "$ctl" "there is no such command: vm shrink" vm shrink a
+refused "$ctl" "did you mean status?" statsu
+refused "$ctl" "did you mean volume?" volum list
+refused "$ctl" "vm strat; did you mean start? there is create" vm strat a
+refused "$ctl" "option --forse is not known; did you mean --force?" vm start a --forse
+refused "$ctl" "option --memroy=1G is not known; did you mean --memory?" vm create a --memroy=1G
+refused "$ctl" "--keep-disks does not belong" vm stop a --keep-disks
 refused "$ctl" "an argument is missing" vm start
 refused "$ctl" "too many" vm list a
 refused "$ctl" "--drain does not belong" vm list --drain

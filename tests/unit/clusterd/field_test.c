@@ -46,4 +46,42 @@ static void test_hex(void)
 		CU_ASSERT_EQUAL(cd_hex_decode(bad[i], back, sizeof(back)), -EBADMSG);
 }
 
-UNIT_MAIN("fields", { "text", test_text }, { "address", test_address }, { "hex", test_hex })
+static void members(const char *text, const char *wrong)
+{
+	json_t *json = json_loads(text, 0, NULL);
+	char error[512] = "";
+	bool good;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(json);
+	good = cd_members_check(json, "name:s force:b wait_ms:i sets:o disks:a method:live|quick",
+				error, sizeof(error));
+	CU_ASSERT_EQUAL(good, wrong == NULL);
+	if (wrong)
+		CU_ASSERT_PTR_NOT_NULL(strstr(error, wrong));
+	json_decref(json);
+}
+
+/* What is not understood is refused: nothing becomes a default in silence. */
+static void test_members(void)
+{
+	members("{\"do\":\"vm-x\"}", NULL);
+	members("{\"do\":\"vm-x\",\"name\":\"a\",\"force\":true,\"wait_ms\":5,\"sets\":{},"
+		"\"disks\":[],"
+		"\"method\":\"quick\"}",
+		NULL);
+	members("{\"do\":\"vm-x\",\"method\":\"qick\"}",
+		"vm-x: method: \"qick\"; allowed: live|quick");
+	members("{\"do\":\"vm-x\",\"method\":\"live|quick\"}", "method");
+	members("{\"do\":\"vm-x\",\"method\":\"\"}", "method");
+	members("{\"do\":\"vm-x\",\"method\":1}", "method: 1; allowed");
+	members("{\"do\":\"vm-x\",\"force\":1}", "force: 1; allowed: true or false");
+	members("{\"do\":\"vm-x\",\"force\":\"yes\"}", "true or false");
+	members("{\"do\":\"vm-x\",\"name\":7}", "name: 7; allowed: a text");
+	members("{\"do\":\"vm-x\",\"wait_ms\":1.5}", "an integer");
+	members("{\"do\":\"vm-x\",\"keep_disk\":true}",
+		"'keep_disk' is not known to this clusterd; known: name:s");
+	members("{\"do\":\"vm-x\",\"nam\":\"a\"}", "'nam' is not known");
+}
+
+UNIT_MAIN("fields", { "text", test_text }, { "address", test_address }, { "hex", test_hex },
+	  { "members", test_members })
