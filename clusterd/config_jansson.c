@@ -274,7 +274,7 @@ static void disks_read(struct reading *r, const json_t *vm, const char *base,
 		char at[128];
 
 		snprintf(at, sizeof(at), "%.90s.disks[%zu]", base, i);
-		if (!members_known(r, disk, at, " volume path size "))
+		if (!members_known(r, disk, at, " volume path size readonly "))
 			continue;
 		snprintf(out->volume_names[i], CL_NAME_MAX, "%s", name_get(r, disk, at, "volume"));
 		if (out->volume_names[i][0] && st && !core_volume_find(st, out->volume_names[i], NULL))
@@ -287,6 +287,14 @@ static void disks_read(struct reading *r, const json_t *vm, const char *base,
 		d->size_bytes = (uint64_t)number_get(r, disk, at, "size", false, 0, (json_int_t)1 << 46);
 		if (d->size_bytes % 4096)
 			wrong(r, at, "size", json_object_get(disk, "size"), "multiples of 4096");
+		if (json_object_get(disk, "readonly") &&
+		    !json_is_boolean(json_object_get(disk, "readonly")))
+			wrong(r, at, "readonly", json_object_get(disk, "readonly"),
+			      "true or false");
+		d->readonly = json_is_true(json_object_get(disk, "readonly"));
+		if (d->readonly && (d->size_bytes || (st && st->level < CORE_LEVEL_CAUSES)))
+			wrong(r, at, "readonly", json_object_get(disk, "readonly"),
+			      "true only without a size, from functional level 3 on");
 		out->config.disk_count = (uint8_t)(i + 1);
 	}
 }

@@ -23,13 +23,14 @@ static json_t *disks_json(const struct core_state *st, const struct core_vm_conf
 	json_t *list = json_array();
 
 	for (uint8_t i = 0; i < c->disk_count; i++)
-		json_array_append_new(
-			list, json_pack("{s:s s:s s:I}", "volume",
-					c->disks[i].volume < st->volume_count ?
-						st->volumes[c->disks[i].volume].name :
-						"",
-					"path", c->disks[i].path, "size",
-					(json_int_t)c->disks[i].size_bytes));
+		json_array_append_new(list,
+				      json_pack("{s:s s:s s:I s:o*}", "volume",
+						c->disks[i].volume < st->volume_count
+							? st->volumes[c->disks[i].volume].name
+							: "",
+						"path", c->disks[i].path, "size",
+						(json_int_t)c->disks[i].size_bytes, "readonly",
+						c->disks[i].readonly ? json_true() : NULL));
 	return list;
 }
 

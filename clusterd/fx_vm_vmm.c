@@ -46,11 +46,14 @@ static json_t *config_disks(const struct cd_fx *fx)
 	for (uint8_t i = 0; i < fx->vm.disk_count; i++) {
 		const struct core_disk *d = &fx->vm.disks[i];
 
-		json_array_append_new(list,
-				      fx->disk_volumes[i][0] ?
-					      json_pack("{s:s s:s}", "volume", fx->disk_volumes[i],
-							"path", d->path) :
-					      json_pack("{s:s}", "file", d->path));
+		json_t *disk = fx->disk_volumes[i][0]
+				       ? json_pack("{s:s s:s}", "volume", fx->disk_volumes[i],
+						   "path", d->path)
+				       : json_pack("{s:s}", "file", d->path);
+
+		if (d->readonly)
+			json_object_set_new(disk, "readonly", json_true());
+		json_array_append_new(list, disk);
 	}
 	return list;
 }

@@ -228,7 +228,8 @@ static bool disks_same(const struct core_state *st, const struct core_vm_config 
 
 		if (v >= st->volume_count || strcmp(st->volumes[v].name, vm->volume_names[i]) != 0 ||
 		    strcmp(have->disks[i].path, vm->config.disks[i].path) != 0 ||
-		    have->disks[i].size_bytes != vm->config.disks[i].size_bytes)
+		    have->disks[i].size_bytes != vm->config.disks[i].size_bytes ||
+		    have->disks[i].readonly != vm->config.disks[i].readonly)
 			return false;
 	}
 	return have->disk_count == vm->config.disk_count;

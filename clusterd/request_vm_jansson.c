@@ -95,7 +95,8 @@ static int vm_disks_read(const struct cd *cd, const json_t *request, struct core
 		struct core_disk *d = &cmd->vm.disks[i];
 		char wrong[256];
 
-		if (!cd_members_check(disk, "volume:s path:s size:i", wrong, sizeof(wrong))) {
+		if (!cd_members_check(disk, "volume:s path:s size:i readonly:b", wrong,
+				      sizeof(wrong))) {
 			snprintf(error, cap_bytes, "disk %zu: %s", i, wrong);
 			return -EINVAL;
 		}
@@ -114,6 +115,16 @@ static int vm_disks_read(const struct cd *cd, const json_t *request, struct core
 			snprintf(error, cap_bytes,
 				 "disk %zu: size %lld: allowed are multiples of 4096 up to 64T", i,
 				 (long long)size);
+			return -EINVAL;
+		}
+		d->readonly = json_is_true(json_object_get(disk, "readonly"));
+		if (d->readonly && (size || cd_state(cd)->level < CORE_LEVEL_CAUSES)) {
+			snprintf(error, cap_bytes,
+				 size ? "disk %zu: readonly: a disk that is made now is empty; "
+					"allowed without size"
+				      : "disk %zu: readonly: the cluster's functional level is too "
+					"low",
+				 i);
 			return -EINVAL;
 		}
 		copy(d->path, sizeof(d->path), path);

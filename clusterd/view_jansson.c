@@ -148,12 +148,13 @@ static json_t *vm_disks(const struct core_state *st, const struct core_vm_config
 	for (uint8_t i = 0; i < config->disk_count; i++) {
 		const struct core_disk *d = &config->disks[i];
 
-		json_array_append_new(
-			list, json_pack("{s:o s:s s:I}", "volume",
-					d->volume < CORE_VOLUMES_MAX ?
-						json_string(st->volumes[d->volume].name) :
-						json_null(),
-					"path", d->path, "size", (json_int_t)d->size_bytes));
+		json_array_append_new(list,
+				      json_pack("{s:o s:s s:I s:b}", "volume",
+						d->volume < CORE_VOLUMES_MAX
+							? json_string(st->volumes[d->volume].name)
+							: json_null(),
+						"path", d->path, "size", (json_int_t)d->size_bytes,
+						"readonly", d->readonly));
 	}
 	return list;
 }

@@ -12,6 +12,18 @@
 #include <errno.h>
 #include <string.h>
 
+/* Above every size; before CORE_LEVEL_CAUSES nobody sets it. */
+#define DISK_READONLY (1ull << 63)
+
+void core_disk_code(struct coder *c, struct core_disk *disk)
+{
+	uint64_t v = disk->size_bytes | (disk->readonly ? DISK_READONLY : 0);
+
+	code_u64(c, &v);
+	disk->readonly = (v & DISK_READONLY) != 0;
+	disk->size_bytes = v & ~DISK_READONLY;
+}
+
 static void code_vm(struct coder *c, struct core_command *cmd)
 {
 	struct core_vm_config *v = &cmd->vm;
@@ -34,7 +46,7 @@ static void code_vm(struct coder *c, struct core_command *cmd)
 	for (i = 0; i < v->disk_count; i++) {
 		CODE_STR(c, cmd->volume_names[i]);
 		CODE_STR(c, v->disks[i].path);
-		code_u64(c, &v->disks[i].size_bytes);
+		core_disk_code(c, &v->disks[i]);
 		if (c->r)
 			v->disks[i].volume = CORE_NONE;
 	}

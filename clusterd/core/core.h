@@ -241,6 +241,7 @@ struct core_disk {
 	uint16_t volume; /* index, or CORE_NONE: path is a file on every node (read-only use, tests) */
 	char path[CORE_PATH_MAX];
 	uint64_t size_bytes; /* create with this size; 0: it must exist */
+	bool readonly;	     /* from CORE_LEVEL_CAUSES on */
 	bool created;	     /* made by us: delete removes it */
 };
 

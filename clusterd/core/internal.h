@@ -10,6 +10,9 @@
 
 struct coder;
 
+/* command.c: size and readonly, in one number of commands and snapshots alike. */
+void core_disk_code(struct coder *c, struct core_disk *disk);
+
 #define CORE_REFUSE(ans, code, ...)                                                                \
 	do {                                                                                       \
 		(ans)->err = -(code);                                                              \

@@ -414,6 +414,7 @@ void core_vm_change_check(const struct core_state *st, const struct core_command
 	for (uint16_t d = 0; d < c->disk_count; d++)
 		if (volume_of(st, cmd, d) != vm->config.disks[d].volume ||
 		    c->disks[d].size_bytes != vm->config.disks[d].size_bytes ||
+		    c->disks[d].readonly != vm->config.disks[d].readonly ||
 		    !core_str_equal(c->disks[d].path, vm->config.disks[d].path))
 			REFUSE(ans, EINVAL, "vm ", c->name, ": its disks cannot be changed");
 }

@@ -190,7 +190,7 @@ static void code_the_vm(struct coder *c, struct core_vm *vm, bool texts)
 	for (i = 0; i < v->disk_count; i++) {
 		code_limit16(c, &v->disks[i].volume, CORE_VOLUMES_MAX - 1);
 		CODE_STR(c, v->disks[i].path);
-		code_u64(c, &v->disks[i].size_bytes);
+		core_disk_code(c, &v->disks[i]);
 		code_bool(c, &v->disks[i].created);
 	}
 	for (i = 0; i < v->net_count; i++) {

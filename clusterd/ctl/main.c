@@ -73,7 +73,8 @@ static const struct command {
 	{ "volume", "move", ctl_volume_move, 2, O_PLAN, "volume move NAME NODE [--plan]" },
 	{ "vm", "create", ctl_vm_create, 1, O_VM | O_POLICY,
 	  "vm create NAME --kernel K [--initrd I] [--append S] [--memory 256M] [--cpus 1]"
-	  " [--disk VOLUME/PATH[,size=1G]]... [--net SWITCH[,mac=M]]... [what `vm set` takes]" },
+	  " [--disk VOLUME/PATH[,size=1G|,readonly]]... [--net SWITCH[,mac=M]]... [what `vm set` "
+	  "takes]" },
 	{ "vm", "set", ctl_vm_set, 1, O_POLICY,
 	  "vm set NAME [--priority high|medium|low|none] [--preferred N1,N2|none] [--possible N1,N2|any]"
 	  " [--anti-affinity GROUP[,hard]|none] [--failover-limit N|auto[/PERIOD]]"

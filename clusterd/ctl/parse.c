@@ -104,7 +104,7 @@ int ctl_disk_parse(const char *text, struct ctl_disk *ret_disk, const char **ret
 	struct ctl_disk disk = { 0 };
 	const char *slash, *comma;
 
-	*ret_why = "expected VOLUME/PATH[,size=1G]";
+	*ret_why = "expected VOLUME/PATH[,size=1G|,readonly]";
 	if (strncmp(text, mount, sizeof(mount) - 1) == 0)
 		text += sizeof(mount) - 1;
 	slash = strchr(text, '/');
@@ -120,8 +120,10 @@ int ctl_disk_parse(const char *text, struct ctl_disk *ret_disk, const char **ret
 			*ret_why = "size: expected a multiple of 4096 bytes";
 			return -EINVAL;
 		}
+	} else if (comma && strcmp(comma, ",readonly") == 0) {
+		disk.readonly = true;
 	} else if (comma) {
-		*ret_why = "after the comma: expected size=SIZE";
+		*ret_why = "after the comma: expected size=SIZE or readonly";
 		return -EINVAL;
 	} else {
 		comma = text + strlen(text);

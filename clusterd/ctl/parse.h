@@ -24,9 +24,11 @@ struct ctl_disk {
 	char volume[CL_NAME_MAX];
 	char path[CTL_PATH_MAX];
 	uint64_t size_bytes; /* 0: not given */
+	bool readonly;
 };
 
-/* "VOLUME/PATH[,size=SIZE]"; a leading /clusterstorage/ is allowed. 0 or -EINVAL with what is wrong. */
+/* "VOLUME/PATH[,size=SIZE|,readonly]"; a leading /clusterstorage/ is allowed. 0 or -EINVAL with
+ * what is wrong. */
 int ctl_disk_parse(const char *text, struct ctl_disk *ret_disk, const char **ret_why);
 
 struct ctl_net {

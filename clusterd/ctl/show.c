@@ -159,8 +159,9 @@ void ctl_show_vm(const json_t *vm)
 	field("machine", text);
 	json_array_foreach(json_object_get(vm, "disks"), i, item) {
 		ctl_size_text((uint64_t)number(item, "size"), size, sizeof(size));
-		snprintf(text, sizeof(text), "%s/%s %s", ctl_text(item, "volume"),
-			 ctl_text(item, "path"), number(item, "size") ? size : "");
+		snprintf(text, sizeof(text), "%s/%s %s%s", ctl_text(item, "volume"),
+			 ctl_text(item, "path"), number(item, "size") ? size : "",
+			 json_is_true(json_object_get(item, "readonly")) ? "read-only" : "");
 		field("disk", text);
 	}
 	json_array_foreach(json_object_get(vm, "nets"), i, item) {

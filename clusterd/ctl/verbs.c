@@ -312,9 +312,10 @@ static int vm_devices(struct ctl *ctl, json_t *request)
 		if (ctl_disk_parse(ctl->disks[i], &disk, &why) < 0)
 			return ctl_error(ctl, CTL_USAGE, "EINVAL", "--disk '%.120s': %s",
 					 ctl->disks[i], why);
-		json_array_append_new(disks, json_pack("{s:s s:s s:I}", "volume", disk.volume,
-						       "path", disk.path, "size",
-						       (json_int_t)disk.size_bytes));
+		json_array_append_new(disks,
+				      json_pack("{s:s s:s s:I s:o*}", "volume", disk.volume, "path",
+						disk.path, "size", (json_int_t)disk.size_bytes,
+						"readonly", disk.readonly ? json_true() : NULL));
 	}
 	for (unsigned i = 0; i < ctl->n_nets; i++) {
 		struct ctl_net net;

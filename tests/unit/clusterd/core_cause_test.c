@@ -191,6 +191,30 @@ static void test_trouble(void)
 	CU_ASSERT_EQUAL(web()->state, CORE_VM_RUNNING);
 }
 
+/* A read-only disk is one in the log and in a snapshot, and nothing else of the disk changes by it.
+ */
+static void test_readonly(void)
+{
+	static uint8_t bytes[4u << 20];
+	static struct core_state copy;
+	struct core_command *cmd;
+	long len;
+
+	flow_cluster();
+	cmd = flow_vm_cmd("ro", 256);
+	cmd->vm.disks[0].size_bytes = 0;
+	cmd->vm.disks[0].readonly = true;
+	CU_ASSERT_EQUAL(flow_apply(cmd), 0);
+	flow_settle(0);
+	CU_ASSERT_TRUE(core_vm_find(&st, "ro", NULL)->config.disks[0].readonly);
+	CU_ASSERT_FALSE(web()->config.disks[0].readonly);
+	CU_ASSERT_EQUAL(core_vm_find(&st, "ro", NULL)->config.disks[0].size_bytes, 0);
+	len = core_snapshot_encode(&st, bytes, sizeof(bytes));
+	CU_ASSERT_EQUAL_FATAL(core_snapshot_decode(&copy, bytes, (size_t)len), 0);
+	CU_ASSERT_TRUE(core_vm_find(&copy, "ro", NULL)->config.disks[0].readonly);
+	CU_ASSERT_EQUAL(core_vm_find(&copy, "web", NULL)->config.disks[0].size_bytes, 1 << 20);
+}
+
 /* `vm delete --keep-disks`: what it had made stays. */
 static void test_keep(void)
 {
@@ -265,4 +289,5 @@ static void test_words(void)
 
 UNIT_MAIN("core causes", { "quick migration", test_quick }, { "live migration", test_live },
 	  { "start", test_start }, { "trouble", test_trouble }, { "keep disks", test_keep },
-	  { "before the level", test_level }, { "words", test_words })
+	  { "a read-only disk", test_readonly }, { "before the level", test_level },
+	  { "words", test_words })

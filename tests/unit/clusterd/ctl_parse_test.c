@@ -133,6 +133,19 @@ static void test_size_text(void)
 	CU_ASSERT_STRING_EQUAL(text, "1.5 GiB");
 }
 
+static void test_readonly(void)
+{
+	struct ctl_disk disk;
+	const char *why;
+
+	CU_ASSERT_EQUAL(ctl_disk_parse("vol1/iso/a.iso,readonly", &disk, &why), 0);
+	CU_ASSERT_TRUE(disk.readonly);
+	CU_ASSERT_STRING_EQUAL(disk.path, "iso/a.iso");
+	CU_ASSERT_EQUAL(ctl_disk_parse("vol1/a.img,size=1G", &disk, &why), 0);
+	CU_ASSERT_FALSE(disk.readonly);
+	CU_ASSERT_TRUE(ctl_disk_parse("vol1/a.img,readonl", &disk, &why) < 0);
+}
+
 static void test_near(void)
 {
 	char text[CTL_WORD_MAX + 2];
@@ -155,4 +168,5 @@ static void test_near(void)
 
 UNIT_MAIN("ctl_parse", { "sizes", test_sizes }, { "numbers", test_numbers },
 	  { "periods", test_periods }, { "disks", test_disks }, { "nets", test_nets },
-	  { "size text", test_size_text }, { "near words", test_near })
+	  { "size text", test_size_text }, { "near words", test_near },
+	  { "read-only", test_readonly })
