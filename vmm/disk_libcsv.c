@@ -185,6 +185,7 @@ static int volume_error(const struct csv_vdisk *d, int r, uint64_t generation, c
 			  r == -ETIMEDOUT ? "its former opener could not be cut off in time" :
 			  r == -EAGAIN	  ? "the volume has no owner now" :
 			  r == -ENODEV	  ? "the volume is down on this node" :
+			  r == -EINVAL	  ? "not a regular file, or its size is no multiple of 512" :
 					    strerror(-r);
 
 	const char *vm = "";

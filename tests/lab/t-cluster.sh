@@ -67,6 +67,8 @@ on n1 sh -c 'echo no kernel >/var/lib/hftest/text; : >/var/lib/hftest/empty'
 lun=$(ctl n1 lun list --json | jq -r '.luns[0].id')
 before=$(picture)
 bad 2 "no such command" volume shrink vol1
+bad 2 "did you mean start?" vm strat a
+bad 2 "did you mean --force?" vm stop a --forse
 bad 2 "missing" vm start
 bad 2 "does not belong" vm list --drain
 bad 2 "not known" vm list --colour
