@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lab: nodes=1 luns=1 seconds=900
 # lab-long: 4 minutes
-# One vmm on one node, no cluster, with disks that are not as usual: an image on a file system over 4096-byte sectors, which the guest
-# is told; no room for all of it, which stops the guest until there is some; and a read-only disk.
+# One vmm on one node, no cluster, with disks that are not as usual: a sparse image on a file system without room for it, which stops
+# the guest until there is some; an image on a file system over 4096-byte sectors, which the guest is told; a read-only disk.
 . "$(dirname "$0")/lib.sh"
 D=/root/vmmtest # in the node
 VMM=$BUILD_DIR/vmm/vmm
@@ -49,14 +49,15 @@ ended() { ! on n1 sh -c "kill -0 \$(cat $D/run/vmm.pid) 2>/dev/null"; }
 lab push n1 "$LAB_DIR/vmm/vmmctl" $D/vmmctl && on n1 chmod 755 $D/vmmctl || fail push
 ctl() { on n1 $D/vmmctl $D/run/control.sock "$@"; }
 on n1 sh -c "modprobe loop 2> /dev/null; truncate -s 16M $D/ro && losetup -r -f --show $D/ro > $D/ro.loop &&
-	truncate -s 40M $D/lun && loop=\$(losetup -f --show -b 4096 $D/lun) && mkfs.ext4 -q -m 0 -b 4096 \$loop &&
-	mkdir -p $D/m && mount \$loop $D/m && truncate -s 16M $D/m/disk.img && chown 64078 $D/m/disk.img &&
-	{ dd if=/dev/zero of=$D/m/filler bs=1M 2> /dev/null; truncate -s -4M $D/m/filler && sync; }" ||
-	fail "a small file system over 4096-byte sectors"
+	mkdir -p $D/m $D/k && truncate -s 40M $D/lun && truncate -s 32M $D/lun4k &&
+	mkfs.ext4 -q -m 0 $D/lun && mount -o loop $D/lun $D/m && truncate -s 16M $D/m/disk.img &&
+	loop=\$(losetup -f --show -b 4096 $D/lun4k) && mkfs.ext4 -q -b 4096 \$loop && mount \$loop $D/k && truncate -s 8M $D/k/disk.img &&
+	{ dd if=/dev/zero of=$D/m/filler bs=1M 2> /dev/null; truncate -s -1M $D/m/filler && sync; }" ||
+	fail "small file systems"
 RO=$(on n1 cat $D/ro.loop)
-start "{\"file\":\"$D/m/disk.img\"},{\"file\":\"$RO\",\"readonly\":true}"
-wait_for 300 "the guest sees its disk" serial_has 'vda. .*logical blocks'
-serial_has 'vda. .* 4096-byte logical blocks' || fail "the guest is not told 4096: $(on n1 grep -a logical $D/run/serial.log)"
+start "{\"file\":\"$D/m/disk.img\"},{\"file\":\"$D/k/disk.img\"},{\"file\":\"$RO\",\"readonly\":true}"
+wait_for 300 "the guest sees its disks" serial_has 'vdc. .*logical blocks'
+serial_has 'vda. .* 512-byte logical blocks' && serial_has 'vdb. 2048 4096-byte logical blocks' || fail "the guest is not told 4096: $(on n1 grep -a logical $D/run/serial.log)"
 say "ok: the guest is told blocks of 4096 bytes"
 stalled() { ctl status | grep -q '"stalled": "no space on the file system of disk'; }
 wait_for 300 "the full file system stops the guest" stalled || fail "status: $(ctl status)"
@@ -78,4 +79,4 @@ ctl shutdown || fail "shutdown"
 wait_for 240 "it ends" ended
 lab pull n1 $D/m/disk.img "$W/disk.img" && "$STAMPCHECK" "$W/disk.img" > "$W/check" || fail "stampcheck: $(cat "$W/check")"
 say "ok: nothing was lost of what was acknowledged"
-on n1 sh -c "umount $D/m; losetup -D"
+on n1 sh -c "umount $D/m $D/k; losetup -D"

@@ -18,7 +18,9 @@ mkfs.ext4 -q -b 4096 "$loop" && mkdir "$W/m" || exit 1
 unshare -m sh -c "mount '$loop' '$W/m' && cd '$W/m' && DISK_FILE_BLOCK=4096 '$here/disk_file_test'" || exit 1
 # A file system with room for some of the writes only, until the filler goes.
 unshare -m sh -c "mount '$loop' '$W/m' && cd '$W/m' && dd if=/dev/zero of=filler bs=1M 2> /dev/null
-	truncate -s -8M filler && sync && DISK_FILE_FILLER=\$PWD/filler timeout 120 '$here/disk_file_test'" || exit 1
+	truncate -s -8M filler && sync && DISK_FILE_FILLER=\$PWD/filler timeout 120 '$here/disk_file_test' || exit 1
+	dd if=/dev/zero of=filler bs=1M 2> /dev/null
+	truncate -s -8M filler && sync && DISK_FILE_FILLER=\$PWD/filler timeout 120 '$here/faults_test'" || exit 1
 losetup -d "$loop" && loop= || exit 1
 loop=$(losetup -f --show -r -b 4096 "$W/lun") || exit 1
 cd "$W" && DISK_FILE_RO=$loop "$here/disk_file_test"
