@@ -27,6 +27,8 @@
 
 #define CORE_LEVEL	  3u /* functional level of this build: the newest that it knows */
 #define CORE_LEVEL_QUARANTINE 2u /* from this level on nodes are put into quarantine */
+#define CORE_LEVEL_DOUBTS     3u /* ... a question about a VM that got no answer is asked again */
+#define CORE_LEVEL_IDENTITY   3u /* ... an address, and a MAC, is of one node or VM */
 #define CORE_LEVEL_CAUSES     3u /* ... causes have texts, in snapshots too; so have VMs' ends */
 #define CORE_LEVEL_ROLES      3u /* from this level on every certificate has a role */
 #define CORE_LEVEL_CALM	      3u /* ... what fails again and again is tried less and less often */
@@ -335,7 +337,8 @@ enum core_effect_kind {
 	CORE_FX_VM_RESUME,	/* vm, generation: DONE: running here */
 	CORE_FX_VM_SAVE,	/* vm, generation: DONE: saved on the volume, paused; values[0] = bytes */
 	CORE_FX_VM_RESTORE,	/* vm, generation: DONE: running from the saved image, which is removed.
-				   FAILED: it never ran */
+				   FAILED: it never ran.  UNKNOWN: also when the image was taken
+				   for this generation and no process is left */
 	CORE_FX_VM_QUERY,	/* vm: values[0] = enum core_vm_seen, values[1] = generation */
 	CORE_FX_KINDS,
 };

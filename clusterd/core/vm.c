@@ -318,6 +318,8 @@ static void query_result(struct core_state *st, struct core_vm *vm, const struct
 
 	if (result->outcome != CL_DONE) {
 		vm->retry_ms = vm->doubt_ms = st->now_ms + st->timing.retry_ms;
+		if (st->level >= CORE_LEVEL_DOUBTS && vm->node == fx->node)
+			vm->doubt = fx->node;
 		if (CORE_MUTANT(30))
 			vm->doubt = 0;
 		return;
@@ -449,7 +451,9 @@ void core_vm_exit(struct core_state *st, const struct core_command *cmd)
 		if (!target && (vm->node != cmd->node || vm->generation != cmd->generation) &&
 		    vm->migration.source != cmd->node)
 			return;
-		/* Its effects there will find nothing; asking settles it. */
+		/* Its effects there find nothing.  Asking settles it, also after the migration's end. */
+		if (st->level >= CORE_LEVEL_DOUBTS)
+			vm->doubt = cmd->node;
 		core_vm_query(st, vm, cmd->node);
 		return;
 	}

@@ -194,7 +194,7 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 			return ESRCH;
 		sim_process_set(node, (uint32_t)vm, SIM_VM_SAVED, p->generation);
 		sim.image_there[vm] = true;
-		sim.image_used[vm] = false;
+		sim.image_taken[vm] = 0;
 		return 0;
 	case CORE_FX_VM_RESTORE:
 		if (fx->generation <= n->killed_up_to[vm] || n->killed)
@@ -203,9 +203,9 @@ static uint16_t run_do(uint8_t node, struct sim_run *run)
 			return 0;
 		if (p->state || !sim.image_there[vm])
 			return ENOENT;
-		if (sim.image_used[vm])
-			sim_fail("v%d: its saved image is used a second time", vm);
-		sim.image_used[vm] = true;
+		/* Taken away before anything runs: no other restore finds it. */
+		sim.image_there[vm] = false;
+		sim.image_taken[vm] = fx->generation;
 		sim_oracle_start(node, (uint32_t)vm, fx->generation, false);
 		sim_process_set(node, (uint32_t)vm, SIM_VM_RUNNING, fx->generation);
 		sim_lun_check();
@@ -364,6 +364,12 @@ void sim_run_step(uint8_t node, uint32_t index)
 			sim_push(sim.now + 50, SIM_EV_RUN, node, index, 0);
 		return;
 	}
+	/* Asked again: the image was taken and no process is left.  It may have run; more is not known. */
+	if (run->fx.kind == CORE_FX_VM_RESTORE && sim.image_taken[vm] == run->fx.generation &&
+	    !(n->vms[vm].state && n->vms[vm].generation == run->fx.generation)) {
+		run_answer(node, run, CL_UNKNOWN, ENOENT, 0, 0);
+		return;
+	}
 	/* Asked again, and it is there from the first time: that is no failure (enum core_effect_kind). */
 	if (run->fate == SIM_FATE_FAIL && vm >= 0 && n->vms[vm].state &&
 	    n->vms[vm].generation == run->fx.generation &&
@@ -427,11 +433,6 @@ void sim_effect_begin(uint8_t node, const struct core_effect *fx)
 	run->used = true;
 	run->fx = *fx;
 	run->started = sim.now;
-	if ((fx->kind == CORE_FX_VOL_JOIN || fx->kind == CORE_FX_VOL_FORMAT) &&
-	    fx->pr_key != sim.key[node]) {
-		sim.key[node] = fx->pr_key;
-		sim.begun_at[node] = sim.now;
-	}
 	if (fx->vm != CORE_NONE)
 		core_str_copy(run->name, sizeof(run->name), n->r->st.vms[fx->vm].config.name);
 	else if (fx->volume != CORE_NONE)

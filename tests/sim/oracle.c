@@ -181,6 +181,15 @@ static void commit_exit(const struct log_entry *entry)
 		sim.held[vm][cmd.node] = false;
 }
 
+/* Its clusterd has been silent for the least hold that operators set here (maintain.c). */
+static bool silent_too_long(uint8_t node)
+{
+	const uint32_t silent_ms = 20000;
+	uint64_t since = sim.silent_since[node];
+
+	return since && sim.now - since + silent_ms / 100 + SIM_SKEW_MS >= silent_ms;
+}
+
 void sim_oracle_commit(uint8_t node)
 {
 	struct log *log = &sim.nodes[node].r->log;
@@ -190,8 +199,12 @@ void sim_oracle_commit(uint8_t node)
 	sim_maintain_commit(node);
 	if (!log_is_open(log))
 		sim.learning_at[node] = sim.now;
-	if (sim.nodes[node].r->hello_done && sim.nodes[node].r->safe)
+	if (sim.nodes[node].r->hello_done && sim.nodes[node].r->safe) {
+		/* It speaks again; the entry that its silence lasted too long may be on its way. */
+		if (silent_too_long(node))
+			sim_oracle_blame(node);
 		sim.silent_since[node] = 0;
+	}
 	if (log->halted)
 		sim_fail("I2: node %u halted: its history is not the cluster's", node);
 	if (!mark->seq)
@@ -233,16 +246,14 @@ void sim_oracle_blame(uint8_t node)
 void sim_oracle_fence(uint8_t executor, const struct core_effect *fx)
 {
 	uint8_t victim = fx->peer;
-	uint32_t silent_ms = 20000; /* the least that operators set here (maintain.c) */
-	uint64_t silent = sim.silent_since[victim];
 
-	if (fx->pr_key != sim.key[victim])
-		return; /* of a boot before: that was its end */
+	if ((uint32_t)fx->pr_key != sim.joined[victim])
+		return; /* of an incarnation before: that was its end */
 	if (sim.well)
 		sim_fail("I5: node %u fences node %u when all is well", executor, victim);
-	if (sim.blamed_at[victim] >= sim.begun_at[victim])
+	if (sim.blamed_at[victim] + SIM_ENTRY_MS >= sim.joined_at[victim])
 		return;
-	if (silent && sim.now - silent + silent_ms / 100 + SIM_SKEW_MS >= silent_ms) {
+	if (silent_too_long(victim)) {
 		sim_oracle_blame(victim); /* it may be back before the fence has been tried for the last time */
 		return;
 	}
@@ -256,6 +267,14 @@ static void digest(const void *data, size_t len)
 	sim.decisions = cl_hash64(sim.decisions, data, len);
 }
 
+static void joined(const struct core_node *n)
+{
+	if (!n || sim.joined[n->id] == n->incarnation)
+		return;
+	sim.joined[n->id] = n->incarnation;
+	sim.joined_at[n->id] = sim.now;
+}
+
 /* A line of what the cluster decided, once: the first node that knows it. */
 static void decided(uint8_t node, const struct core_trace *trace)
 {
@@ -265,6 +284,8 @@ static void decided(uint8_t node, const struct core_trace *trace)
 	digest(&trace->object, 3);
 	digest(&trace->cause.reason, 1);
 	digest(trace->name, sizeof(trace->name));
+	if (trace->object == CORE_OBJECT_NODE)
+		joined(core_node_find(&sim.nodes[node].r->st, trace->name));
 	if (trace->object == CORE_OBJECT_VM && trace->after == CORE_VM_UNUSED &&
 	    sim.freed_count < CL_ARRAY_LEN(sim.freed)) {
 		sim.freed[sim.freed_count].vm = (uint8_t)sim_vm_of(trace->name);

@@ -36,6 +36,7 @@
 #define SIM_DRIFT_PPM 500u /* a node's clock runs so much fast or slow at most */
 #define SIM_SKEW_MS   8000u /* between something that happens and the entry that says so */
 #define SIM_QUIET_MS  5000u /* after all is well nothing may stir for so long */
+#define SIM_ENTRY_MS  100u  /* from its proposal an entry takes so long where nothing is wrong */
 #define SIM_HISTORY   512u
 
 enum sim_event_kind {
@@ -276,7 +277,8 @@ struct sim {
 	bool mount_held[SIM_VOLUMES][SIM_NODES + 1];
 	bool barred[SIM_VOLUMES][SIM_NODES + 1]; /* by a fence, and not reset or booted since */
 	bool let_in[SIM_VOLUMES][SIM_NODES + 1]; /* ... which the target has forgotten */
-	bool image_there[SIM_VMS], image_used[SIM_VMS];
+	bool image_there[SIM_VMS];
+	uint64_t image_taken[SIM_VMS]; /* generation that was restored from it, 0: none */
 	uint64_t top_generation[SIM_VMS];
 	uint8_t top_node[SIM_VMS];
 	uint64_t landed_generation[SIM_VMS];
@@ -285,8 +287,8 @@ struct sim {
 	uint64_t learning_at[SIM_NODES + 1]; /* clusterd did not know the cluster's log then, nor what to end */
 	uint64_t blamed_at[SIM_NODES + 1];   /* when something last happened that deserves fencing */
 	uint64_t silent_since[SIM_NODES + 1]; /* its clusterd does not speak since, 0: it does */
-	uint64_t key[SIM_NODES + 1];	  /* of the incarnation that works there, ... */
-	uint64_t begun_at[SIM_NODES + 1]; /* ... and since when */
+	uint32_t joined[SIM_NODES + 1];	   /* the latest incarnation in the log, ... */
+	uint64_t joined_at[SIM_NODES + 1]; /* ... and since when it is there */
 	struct sim_command history[SIM_HISTORY];
 	uint32_t history_count;
 	struct {

@@ -137,10 +137,11 @@ uint64_t sim_awake_at(uint8_t node)
 	return until < sim.now + 500 ? until + 1 : sim.now + 500;
 }
 
-static void wake(void)
+static void wake(uint8_t node)
 {
 	uint32_t vm;
 
+	sim_oracle_blame(node); /* an incarnation that began while it stood still, too */
 	for (vm = 0; vm < SIM_VMS; vm++)
 		sim_oracle_vms(vm);
 	sim_net_disturb();
@@ -166,7 +167,7 @@ static bool handle_world(const struct sim_event *ev)
 		sim_boot(ev->node);
 		return true;
 	case SIM_EV_WAKE:
-		wake();
+		wake(ev->node);
 		return true;
 	case SIM_EV_GUEST:
 		sim_guest_stop(ev->node, ev->a, ev->b);

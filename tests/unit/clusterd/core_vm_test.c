@@ -202,7 +202,36 @@ static void late_finish_hides_nothing(void)
 	CU_ASSERT_TRUE(flow_web()->copies & CORE_NODE_BIT(first));
 }
 
-UNIT_MAIN("core vm", { "late start", late_start_is_doubted }, { "late finish", late_finish_hides_nothing },
+/* Its process ends while it moves.  The move is cancelled, the question is not answered: it is asked again. */
+static void end_during_a_move_is_asked_until_answered(void)
+{
+	struct core_command *cmd;
+	uint8_t source;
+
+	flow_cluster();
+	source = flow_web()->node;
+	flow_apply(flow_cmd(CORE_CMD_VM_MIGRATE, "web"));
+	cmd = flow_cmd(CORE_CMD_VM_EXIT, "web");
+	cmd->node = source;
+	cmd->incarnation = st.nodes[source].incarnation;
+	cmd->generation = flow_web()->generation;
+	cmd->exit = CORE_EXIT_ERROR;
+	flow_apply(cmd);
+	flow_apply(flow_cmd(CORE_CMD_VM_CANCEL, "web"));
+	CU_ASSERT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+	flow_answer(CORE_FX_VM_QUERY, source, CL_UNKNOWN, ETIMEDOUT);
+	flow_tick(st.timing.retry_ms);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow_effect(CORE_FX_VM_QUERY, source));
+	cmd = flow_cmd(CORE_CMD_RESULT, "");
+	cmd->result.id = flow_effect(CORE_FX_VM_QUERY, source)->id;
+	cmd->result.outcome = CL_DONE;
+	cmd->result.values[0] = CORE_SEEN_NONE;
+	flow_apply(cmd);
+	CU_ASSERT_NOT_EQUAL(flow_web()->state, CORE_VM_RUNNING);
+}
+
+UNIT_MAIN("core vm", { "end during a move", end_during_a_move_is_asked_until_answered },
+	  { "late start", late_start_is_doubted }, { "late finish", late_finish_hides_nothing },
 	  { "unknown start", unknown_start_is_asked },
 	  { "failed stop", failed_stop_is_asked },
 	  { "abort while copying", abort_waits_for_the_copying }, { "live", live_commit },
