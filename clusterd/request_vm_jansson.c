@@ -135,6 +135,16 @@ static int vm_disks_read(const struct cd *cd, const json_t *request, struct core
 	return 0;
 }
 
+/* One that no VM has: names give 24 bits, which do not always differ. */
+static void mac_free_make(const struct cd *cd, const char *vm, unsigned index, uint8_t out[6])
+{
+	for (unsigned try = 0; try < 16; try++) {
+		cd_vm_mac_make(cd->self.uuid, vm, index + CORE_NETS_MAX * try, out);
+		if (!core_mac_holder(cd_state(cd), out, vm))
+			return;
+	}
+}
+
 static int vm_nets_read(const struct cd *cd, const json_t *request, struct core_command *cmd,
 			char *error, size_t cap_bytes)
 {
@@ -170,7 +180,7 @@ static int vm_nets_read(const struct cd *cd, const json_t *request, struct core_
 			return -EINVAL;
 		}
 		if (!mac[0])
-			cd_vm_mac_make(cd->self.uuid, cmd->vm.name, (unsigned)i, n->mac);
+			mac_free_make(cd, cmd->vm.name, (unsigned)i, n->mac);
 		copy(n->network, sizeof(n->network), name);
 		cmd->vm.net_count++;
 	}

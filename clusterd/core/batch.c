@@ -42,6 +42,8 @@ struct taken {
 	bool set;
 	unsigned disks;
 	uint64_t disk[CORE_VMS_MAX];
+	unsigned macs;
+	uint64_t mac[CORE_VMS_MAX * CORE_NETS_MAX];
 };
 
 static unsigned slots_free(const struct core_state *st)
@@ -51,6 +53,21 @@ static unsigned slots_free(const struct core_state *st)
 	for (uint16_t i = 0; i < st->vm_count; i++)
 		left += st->vms[i].state == CORE_VM_UNUSED;
 	return left;
+}
+
+/* Two of one import may not have the same either. */
+static void macs_take(const struct core_command *cmd, struct taken *taken, struct core_answer *ans)
+{
+	for (uint8_t k = 0; k < cmd->vm.net_count; k++) {
+		uint64_t mac = cl_hash64(0, cmd->vm.nets[k].mac, 6);
+
+		for (unsigned i = 0; i < taken->macs; i++)
+			if (taken->mac[i] == mac)
+				REFUSE(ans, EEXIST, "vm ", cmd->vm.name,
+				       ": a MAC of it is that of another VM of this import");
+		if (taken->macs < CL_ARRAY_LEN(taken->mac))
+			taken->mac[taken->macs++] = mac;
+	}
 }
 
 static void create_check(const struct core_state *st, const struct core_command *cmd,
@@ -65,6 +82,10 @@ static void create_check(const struct core_state *st, const struct core_command 
 	if (!taken->slots)
 		REFUSE(ans, ENOSPC, "vm ", cmd->vm.name, ": there are too many VMs");
 	taken->slots--;
+	if (st->level >= CORE_LEVEL_IDENTITY)
+		macs_take(cmd, taken, ans);
+	if (ans->err)
+		return;
 	for (uint8_t d = 0; d < cmd->vm.disk_count; d++) {
 		uint64_t hash = cl_hash64(core_name_hash(cmd->volume_names[d]), cmd->vm.disks[d].path,
 					  strlen(cmd->vm.disks[d].path));

@@ -638,6 +638,10 @@ const struct core_vm *core_vm_find(const struct core_state *st, const char *name
 const struct core_volume *core_volume_find(const struct core_state *st, const char *name,
 					   uint16_t *ret_index);
 const struct core_node *core_node_find(const struct core_state *st, const char *name);
+/* Who has it, or NULL; but: a VM that does not count. */
+const struct core_node *core_address_holder(const struct core_state *st, const char *address);
+const struct core_vm *core_mac_holder(const struct core_state *st, const uint8_t mac[6],
+				      const char *but);
 const struct core_job *core_job_find(const struct core_state *st, uint64_t id);
 uint64_t core_pr_key(const struct core_state *st, uint8_t node, uint32_t incarnation);
 uint64_t core_name_hash(const char *name);

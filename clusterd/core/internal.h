@@ -20,6 +20,10 @@ void core_disk_code(struct coder *c, struct core_disk *disk);
 		return;                                                                            \
 	} while (0)
 
+/* identity.c */
+void core_macs_check(const struct core_state *st, const struct core_vm_config *c,
+		     struct core_answer *ans);
+
 /* state.c */
 static inline struct core_cause core_cause(enum core_reason why, uint8_t node, uint64_t n1,
 					   uint64_t n2)

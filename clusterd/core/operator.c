@@ -128,6 +128,12 @@ static void op_node_add(struct core_state *st, const struct core_command *cmd,
 		return; /* asked again: a join that was cut off */
 	if (n)
 		REFUSE(ans, EEXIST, "node ", cmd->name, ": there is one of this name already");
+	n = st->level >= CORE_LEVEL_IDENTITY ?
+		    (struct core_node *)core_address_holder(st, cmd->address) :
+		    NULL;
+	if (n)
+		REFUSE(ans, EEXIST, "node ", cmd->name, ": address ", cmd->address, " is that of node ",
+		       n->name);
 	for (uint8_t i = 1; i <= CL_NODES_MAX && !id; i++)
 		if (st->nodes[i].state == CORE_NODE_UNUSED)
 			id = i;
@@ -327,6 +333,9 @@ void core_vm_create_check(const struct core_state *st, const struct core_command
 		return;
 	if (core_vm_find(st, c->name, NULL))
 		REFUSE(ans, EEXIST, "vm ", c->name, ": there is one of this name already");
+	core_macs_check(st, c, ans);
+	if (ans->err)
+		return;
 	for (d = 0; d < c->disk_count; d++) {
 		volumes[d] = CORE_NONE;
 		if (!cmd->volume_names[d][0])
@@ -417,6 +426,7 @@ void core_vm_change_check(const struct core_state *st, const struct core_command
 		    c->disks[d].readonly != vm->config.disks[d].readonly ||
 		    !core_str_equal(c->disks[d].path, vm->config.disks[d].path))
 			REFUSE(ans, EINVAL, "vm ", c->name, ": its disks cannot be changed");
+	core_macs_check(st, c, ans);
 }
 
 static void op_vm_change(struct core_state *st, const struct core_command *cmd,
