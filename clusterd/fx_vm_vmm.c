@@ -230,6 +230,14 @@ bool cd_fx_vmm_check(struct cd_fx *fx)
 	return rc == 0;
 }
 
+/* The vmm's words of a disk that refused it (vmm/disk_libcsv.c); 0: of something else. */
+static uint64_t floor_in(const char *words)
+{
+	const char *at = strstr(words, "generation_floor=");
+
+	return at ? strtoull(at + strlen("generation_floor="), NULL, 10) : 0;
+}
+
 /* After a vmm that should have come up did not: end it, so that FAILED is true. */
 void cd_fx_vmm_fail(struct cd_fx *fx, int err)
 {
@@ -239,9 +247,11 @@ void cd_fx_vmm_fail(struct cd_fx *fx, int err)
 		snprintf(words, sizeof(words), "%s", strerror(err));
 	else if (!cd_vmproc_words(fx->vm.name, CD_WORDS_FIRST_ERROR, words, sizeof(words)))
 		snprintf(words, sizeof(words), "the vmm ended at once and left no word");
-	if (cd_fx_vmm_clear(fx))
+	if (cd_fx_vmm_clear(fx)) {
 		cd_fx_failed(fx, err == ESRCH ? EIO : err, "VM %s on node %s: %s", fx->vm.name,
 			     fx->self, words);
+		fx->result.values[1] = floor_in(words);
+	}
 }
 
 void cd_fx_vm_start(struct cd_fx *fx)

@@ -325,7 +325,8 @@ enum core_effect_kind {
 	CORE_FX_DISK_CREATE,	/* vm, disk: csvd file-create at the volume's owner; DONE if it is there
 				   with this size; FAILED code EEXIST: it was there before */
 	CORE_FX_DISK_DELETE,	/* vm, disk; DONE also when absent */
-	CORE_FX_VM_START,	/* vm, generation.  DONE: running with that generation.  FAILED: no process */
+	CORE_FX_VM_START,	/* vm, generation.  DONE: running with that generation.  FAILED: no process;
+				   values[1] = the generation that a disk has had, or 0: a start needs a higher one */
 	CORE_FX_VM_STOP,	/* vm, generation: ACPI shutdown, bounded; flags FORCE: quit.  DONE: no process */
 	CORE_FX_VM_KILL,	/* vm, generation: no process with a generation <= this remains */
 	CORE_FX_VM_INCOMING,	/* vm, generation: start a waiting vmm.  values[0] = port */
