@@ -82,7 +82,7 @@ static void make(void)
 		0);
 	vm.n_disks = 1;
 	CU_ASSERT_EQUAL_FATAL(vm.disks[0]->ops->open(vm.disks[0], 1, &error), 0);
-	CU_ASSERT_EQUAL_FATAL(vmm_io_start(vm.io), 0);
+	CU_ASSERT_EQUAL_FATAL(vmm_io_start(vm.io, NULL), 0);
 }
 
 static void submit(struct vmm_disk_req *req)
