@@ -272,6 +272,7 @@ void sim_boot(uint8_t node)
 	if (n->power)
 		return;
 	SIM_SAY("node %u: boots", node);
+	sim_oracle_blame(node); /* also an incarnation that the log gave it while it was off (seed 259) */
 	n->power = n->corosync = true;
 	n->boots++;
 	n->csvd++;

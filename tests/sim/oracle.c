@@ -253,6 +253,9 @@ void sim_oracle_fence(uint8_t executor, const struct core_effect *fx)
 		sim_fail("I5: node %u fences node %u when all is well", executor, victim);
 	if (sim.blamed_at[victim] + SIM_ENTRY_MS >= sim.joined_at[victim])
 		return;
+	/* Parted, and its incarnation came with what the log had to catch up on. */
+	if (sim.nodes[victim].ring != sim.nodes[executor].ring)
+		return;
 	if (silent_too_long(victim)) {
 		sim_oracle_blame(victim); /* it may be back before the fence has been tried for the last time */
 		return;
