@@ -5,7 +5,7 @@ import time
 
 from .tools import StoryError, claim, wait
 
-SETTLE = 200  # acknowledgements: how long a guest is heard before and after a move
+SETTLE = 100  # acknowledgements: how long a guest is heard before and after a move
 
 
 def other_node(story, vm, like=None):
@@ -69,7 +69,7 @@ def copy_live(watch, vm):
 
 def copy_quick(story, source, vm):
     """The same of a save: the source's log says both. The last words of that VM are this save's."""
-    said = story.lab.shell(source, f"grep -h 'VM {vm}: saved ' /var/log/clusterd.log | tail -n 1", check=False).out
+    said = story.lab.shell(source, f"grep -h 'VM {vm}: saved [0-9]' /var/log/clusterd.log | tail -n 1", check=False).out
     m = re.search(r"saved (\d+) bytes in (\d+) ms, the last (\d+) of them paused", said)
     claim(m, f"{source} logged no save of VM {vm}: {said.strip()!r}")
     return {"sent_bytes": int(m[1]), "copy_ms": int(m[2]), "paused_ms": int(m[3])}
