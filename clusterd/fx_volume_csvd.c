@@ -123,6 +123,13 @@ void cd_fx_disk_delete(struct cd_fx *fx)
 {
 	const struct core_disk *disk = &fx->vm.disks[fx->effect.disk];
 
+	if (fx->effect.flags & CORE_FLAG_KEEP) {
+		csvd_result(fx, "file-disown",
+			    json_pack("{s:s s:s s:s}", "volume", fx->disk_volumes[fx->effect.disk],
+				      "path", disk->path, "vm", fx->vm.name),
+			    CALL_MS, ENOENT);
+		return;
+	}
 	csvd_result(fx, "file-delete",
 		    json_pack("{s:s s:s}", "volume", fx->disk_volumes[fx->effect.disk], "path",
 			      disk->path),

@@ -28,7 +28,7 @@
 #define CORE_LEVEL	  3u /* functional level of this build: the newest that it knows */
 #define CORE_LEVEL_QUARANTINE 2u /* from this level on nodes are put into quarantine */
 #define CORE_LEVEL_DOUBTS     3u /* ... a question about a VM that got no answer is asked again */
-#define CORE_LEVEL_IDENTITY   3u /* ... an address, and a MAC, is of one node or VM */
+#define CORE_LEVEL_IDENTITY   3u /* ... an address, a MAC, a disk is of one node or VM */
 #define CORE_LEVEL_CAUSES     3u /* ... causes have texts, in snapshots too; so have VMs' ends */
 #define CORE_LEVEL_ROLES      3u /* from this level on every certificate has a role */
 #define CORE_LEVEL_CALM	      3u /* ... what fails again and again is tried less and less often */
@@ -48,6 +48,7 @@
 #define CORE_CAUSE_MAX	  128u
 #define CORE_REPORT_MAX	  256u /* VMs that one node may hold: its HELLO names them all */
 #define CORE_NONE	  0xffffu /* no such volume or VM */
+#define CORE_GENERATION_MAX (1ull << 62) /* what a disk says beyond it is no generation */
 #define CORE_LOSSES_MAX	  8u
 #define CORE_SETS_MAX	  32u
 #define CORE_PART_MAX	  4096u		 /* bytes of a batch in one entry */
@@ -324,7 +325,8 @@ enum core_effect_kind {
 				   code ENOKEY: it was not there (pr_key_old is dealt with all the same) */
 	CORE_FX_DISK_CREATE,	/* vm, disk: csvd file-create at the volume's owner; DONE if it is there
 				   with this size; FAILED code EEXIST: it was there before */
-	CORE_FX_DISK_DELETE,	/* vm, disk; DONE also when absent */
+	CORE_FX_DISK_DELETE,	/* vm, disk; DONE also when absent.  Flag KEEP: the file stays, and is that VM's
+				   no more */
 	CORE_FX_VM_START,	/* vm, generation.  DONE: running with that generation.  FAILED: no process;
 				   values[1] = the generation that a disk has had, or 0: a start needs a higher one */
 	CORE_FX_VM_STOP,	/* vm, generation: ACPI shutdown, bounded; flags FORCE: quit.  DONE: no process */
@@ -349,6 +351,7 @@ enum core_effect_kind {
 #define CORE_FLAG_COMMITTED (1u << 2)
 #define CORE_FLAG_AGAIN	    (1u << 3) /* DISK_CREATE asked before, outcome unknown: what is there is ours */
 #define CORE_FLAG_THROTTLE  (1u << 4) /* VM_MIGRATE: the guest may be held back */
+#define CORE_FLAG_KEEP	    (1u << 5) /* DISK_DELETE: the file stays, and is nobody's */
 
 enum core_vm_seen {
 	CORE_SEEN_NONE = 0,

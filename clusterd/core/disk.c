@@ -11,6 +11,14 @@ void core_disk_result(struct core_state *st, struct core_vm *vm, const struct co
 	struct core_disk *disk = &vm->config.disks[fx->disk];
 	char text[CORE_TEXT_MAX];
 
+	if (fx->kind == CORE_FX_DISK_DELETE && fx->flags & CORE_FLAG_KEEP) {
+		/* FAILED: it is not there, or another's.  Either way it is nothing of this VM. */
+		if (result->outcome == CL_UNKNOWN)
+			vm->retry_ms = st->now_ms + st->timing.retry_ms;
+		else
+			disk->volume = CORE_NONE;
+		return;
+	}
 	if (fx->kind == CORE_FX_DISK_DELETE) {
 		if (result->outcome == CL_DONE) {
 			disk->created = false;
@@ -55,10 +63,13 @@ bool core_disks_step(struct core_state *st, uint16_t index, enum core_effect_kin
 		struct core_disk *disk = &vm->config.disks[i];
 		struct core_volume *v;
 		struct core_effect *fx;
+		bool keep;
 
 		if (disk->volume == CORE_NONE)
 			continue;
-		if (kind == CORE_FX_DISK_CREATE ? (disk->created || !disk->size_bytes) : !disk->created)
+		keep = kind == CORE_FX_DISK_DELETE && !disk->created;
+		if (kind == CORE_FX_DISK_CREATE ? (disk->created || !disk->size_bytes) :
+						  keep && st->level < CORE_LEVEL_IDENTITY)
 			continue;
 		v = &st->volumes[disk->volume];
 		if (st->now_ms < vm->retry_ms || core_effect_find(st, 0, 0, CORE_NONE, index))
@@ -70,7 +81,9 @@ bool core_disks_step(struct core_state *st, uint16_t index, enum core_effect_kin
 		fx = core_effect_new(st, kind, v->owner, disk->volume, index);
 		if (fx) {
 			fx->disk = i;
-			fx->flags = vm->again || vm->adopt ? CORE_FLAG_AGAIN : 0;
+			fx->flags = keep		     ? CORE_FLAG_KEEP :
+				    vm->again || vm->adopt ? CORE_FLAG_AGAIN :
+							     0;
 			vm->again = false;
 		}
 		return false;

@@ -258,6 +258,10 @@ static void start_result(struct core_state *st, struct core_vm *vm, const struct
 		vm_running(st, vm, CORE_WHY_VM_STARTED);
 		break;
 	case CL_FAILED:
+		/* Nobody is locked out by a number: the next start is above it. */
+		if (st->level >= CORE_LEVEL_IDENTITY && result->values[1] < CORE_GENERATION_MAX &&
+		    result->values[1] > vm->generation_last)
+			vm->generation_last = result->values[1];
 		if (vm->job && result->text[0] && core_restart_last(st, vm) && vm->run)
 			core_job_end(st, &vm->job, false, result->text);
 		core_vm_copy_ended(st, vm, fx->node, CORE_WHY_VM_START_FAILED, true, result->code);

@@ -230,7 +230,8 @@ static void test_keep(void)
 	cmd = flow_cmd(CORE_CMD_VM_DELETE, "web");
 	cmd->keep = true;
 	CU_ASSERT_EQUAL(flow_apply(cmd), 0);
-	CU_ASSERT_PTR_NULL(flow_effect(CORE_FX_DISK_DELETE, 0));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow_effect(CORE_FX_DISK_DELETE, 0));
+	CU_ASSERT_EQUAL(flow_effect(CORE_FX_DISK_DELETE, 0)->flags, CORE_FLAG_KEEP);
 	flow_settle(0);
 	CU_ASSERT_PTR_NULL(web());
 	/* Without it they go. */

@@ -69,5 +69,52 @@ static void one_mac_one_vm(void)
 	CU_ASSERT_EQUAL(flow_apply(with_mac("c", first)), 0);
 }
 
-UNIT_MAIN("core identity", { "one address, one node", one_address_one_node },
+/* A disk has a higher generation on record: the start after the refused one is above it. */
+static void no_number_locks_a_vm_out(void)
+{
+	const uint64_t floors[] = { 5000, CORE_GENERATION_MAX };
+	struct core_command *cmd;
+
+	flow_cluster();
+	flow_apply(flow_cmd(CORE_CMD_VM_STOP, "web"));
+	flow_settle(0);
+	flow_apply(flow_cmd(CORE_CMD_VM_START, "web"));
+	for (unsigned i = 0; i < 2; i++) {
+		CU_ASSERT_PTR_NOT_NULL_FATAL(flow_effect(CORE_FX_VM_START, 0));
+		cmd = flow_cmd(CORE_CMD_RESULT, "");
+		cmd->result.id = flow_effect(CORE_FX_VM_START, 0)->id;
+		cmd->result.outcome = CL_FAILED;
+		cmd->result.values[1] = floors[i];
+		flow_apply(cmd);
+		flow_tick(st.timing.retry_ms);
+	}
+	/* What is no generation changes nothing. */
+	CU_ASSERT_EQUAL(flow_web()->generation, 5002);
+}
+
+/* A disk that stays is given up by the VM before the VM is gone. */
+static void a_kept_disk_is_nobodys(void)
+{
+	const struct core_effect *fx;
+	struct core_command *cmd;
+
+	flow_cluster();
+	flow_apply(flow_cmd(CORE_CMD_VM_STOP, "web"));
+	flow_settle(0);
+	cmd = flow_cmd(CORE_CMD_VM_DELETE, "web");
+	cmd->keep = true;
+	CU_ASSERT_EQUAL(flow_apply(cmd), 0);
+	fx = flow_effect(CORE_FX_DISK_DELETE, 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(fx);
+	CU_ASSERT_EQUAL(fx->flags, CORE_FLAG_KEEP);
+	flow_answer(CORE_FX_DISK_DELETE, 0, CL_UNKNOWN, ETIMEDOUT);
+	CU_ASSERT_PTR_NOT_NULL(flow_web());
+	flow_tick(st.timing.retry_ms);
+	CU_ASSERT_PTR_NOT_NULL(flow_effect(CORE_FX_DISK_DELETE, 0));
+	flow_settle(0);
+	CU_ASSERT_PTR_NULL(core_vm_find(&st, "web", NULL));
+}
+
+UNIT_MAIN("core identity", { "no number locks out", no_number_locks_a_vm_out },
+	  { "kept disk", a_kept_disk_is_nobodys }, { "one address, one node", one_address_one_node },
 	  { "one MAC, one VM", one_mac_one_vm })
