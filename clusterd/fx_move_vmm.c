@@ -5,6 +5,7 @@
  * its effect says and nothing else.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -423,6 +424,50 @@ static int save_settle(int dir)
 	return fsync(dir) < 0 ? -errno : 0;
 }
 
+/*
+ * A restore takes the image away before the VM runs from it: image -> image.GENERATION.  So no other restore can
+ * find it, whatever becomes of this clusterd, of its answer and of the VM.
+ */
+static void taken_name(const struct cd_fx *fx, char out[48])
+{
+	snprintf(out, 48, SAVE_NAME ".%llu", (unsigned long long)fx->effect.generation);
+}
+
+/* 1: there, 0: not there, or -errno: nobody knows. */
+static int name_there(int dir, const char *name)
+{
+	if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -errno;
+}
+
+/* Asked again after our restart: it may be taken already. */
+static int image_take(int dir, const char *taken)
+{
+	if (renameat(dir, SAVE_NAME, dir, taken) < 0 &&
+	    (errno != ENOENT || name_there(dir, taken) != 1))
+		return errno ? -errno : -EIO;
+	return fsync(dir) < 0 ? -errno : 0;
+}
+
+/* What restores of before have taken and left. */
+static void taken_remove(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!list && fd >= 0)
+		close(fd);
+	while (list && (entry = readdir(list)))
+		if (strncmp(entry->d_name, SAVE_NAME ".", sizeof(SAVE_NAME)) == 0 &&
+		    strspn(entry->d_name + sizeof(SAVE_NAME), "0123456789") ==
+			    strlen(entry->d_name + sizeof(SAVE_NAME)))
+			(void)name_remove(dir, entry->d_name);
+	if (list)
+		closedir(list);
+}
+
 /* Has the vmm write a new file.  What is there is of a save that came to nothing, or of the VM's
  * past. */
 static int save_write(struct cd_fx *fx, int dir, char **ret_error)
@@ -431,6 +476,7 @@ static int save_write(struct cd_fx *fx, int dir, char **ret_error)
 	json_t *result = NULL;
 	int rc = name_remove(dir, SAVE_PART);
 
+	taken_remove(dir);
 	rc = rc ? rc : name_remove(dir, SAVE_NAME);
 	if (rc < 0)
 		return rc;
@@ -511,12 +557,39 @@ void cd_fx_vm_save(struct cd_fx *fx)
 	cd_fx_error(fx, -rc, text);
 }
 
+/* No process is here: a new one that has read the image and waits.  False: the result is set. */
+static bool restore_begin(struct cd_fx *fx, int dir, const char *taken, const char *path)
+{
+	int rc = name_there(dir, taken);
+
+	if (rc < 0) {
+		cd_fx_unknown(fx, "VM %s: whether its saved image was used is not known: volume %s: %s",
+			      fx->vm.name, fx->save_volume, strerror(-rc));
+		return false;
+	}
+	if (rc) {
+		cd_fx_unknown(fx, "VM %s: its saved image on volume %s was used, and no process is left",
+			      fx->vm.name, fx->save_volume);
+		return false;
+	}
+	if (faccessat(dir, SAVE_NAME, R_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		cd_fx_failed(fx, errno, "%s: %s", path, strerror(errno));
+		return false;
+	}
+	if (!cd_fx_vmm_check(fx))
+		return false;
+	rc = cd_fx_vmm_spawn(fx, "--restore", path);
+	if (rc < 0)
+		cd_fx_failed(fx, -rc, "%s: %s", cd_fx_vmm_path(), strerror(-rc));
+	return rc == 0;
+}
+
 void cd_fx_vm_restore(struct cd_fx *fx)
 {
 	static const char *const up[] = { "paused", "ready", "running", NULL };
 	CL_CLEANUP_CLOSE int root = save_root_open(fx), dir = -1;
 	struct cd_vm_status status;
-	char path[CD_PATH_MAX];
+	char path[CD_PATH_MAX], taken[48];
 	int rc, here;
 
 	if (root == -ENODEV) {
@@ -525,38 +598,38 @@ void cd_fx_vm_restore(struct cd_fx *fx)
 	}
 	dir = root < 0 ? root : save_dir_open(root, fx->vm.name);
 	if (dir < 0) {
-		cd_fx_failed(fx, -dir, "volume %s, .holdfast/save/%s: %s", fx->save_volume,
-			     fx->vm.name, strerror(-dir));
+		cd_fx_unknown(fx, "volume %s, .holdfast/save/%s: %s", fx->save_volume, fx->vm.name,
+			      strerror(-dir));
 		return;
 	}
+	taken_name(fx, taken);
 	cd_path(path, sizeof(path), CD_DIR_STORAGE, "%s/.holdfast/save/%s/" SAVE_NAME,
 		fx->save_volume, fx->vm.name);
 	/* Asked again: it may be running already. */
 	here = cd_fx_vmm_here(fx);
-	if (here < 0)
+	if (here < 0 || (!here && !restore_begin(fx, dir, taken, path)))
 		return;
-	if (!here) {
-		if (faccessat(dir, SAVE_NAME, R_OK, AT_SYMLINK_NOFOLLOW) < 0) {
-			cd_fx_failed(fx, errno, "%s: %s", path, strerror(errno));
-			return;
-		}
-		if (!cd_fx_vmm_check(fx))
-			return;
-		rc = cd_fx_vmm_spawn(fx, "--restore", path);
-		if (rc < 0) {
-			cd_fx_failed(fx, -rc, "%s: %s", cd_fx_vmm_path(), strerror(-rc));
-			return;
-		}
-	}
 	rc = cd_fx_vmm_wait(fx, up, SAVE_MS, &status);
 	if (rc < 0) {
 		cd_fx_vmm_fail(fx, -rc);
+		/* One that was there before may have run. */
+		if (here && fx->result.outcome == CL_FAILED)
+			fx->result.outcome = CL_UNKNOWN;
+		return;
+	}
+	rc = strcmp(status.state, "running") == 0 ? 0 : image_take(dir, taken);
+	if (rc < 0) {
+		if (cd_fx_vmm_clear(fx))
+			cd_fx_failed(fx, -rc, "volume %s: the saved image of VM %s cannot be taken: %s",
+				     fx->save_volume, fx->vm.name, strerror(-rc));
 		return;
 	}
 	cd_fx_vmm_resume(fx);
-	/* Once it runs the image is of the past: nobody may restore it again. */
+	/* From here on it may have run: that is no failure any more. */
+	if (fx->result.outcome == CL_FAILED)
+		fx->result.outcome = CL_UNKNOWN;
 	if (fx->result.outcome == CL_DONE) {
-		(void)name_remove(dir, SAVE_NAME);
+		taken_remove(dir);
 		(void)unlinkat(root, fx->vm.name, AT_REMOVEDIR);
 	}
 }
