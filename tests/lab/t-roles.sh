@@ -127,4 +127,4 @@ wait_for 240 "a runs on n1" vm_is a "running n1"
 is 1970 "$(on n3 date +%Y)" "n3 is in 1970 still"
 on n3 date -s "@$(date +%s)" > /dev/null
 attached || fail "the clock is right again, and vol1 is gone from n3"
-say done
+say "all of it"
