@@ -46,9 +46,20 @@ def wait(what, seconds, probe, step=0.3):
 
 
 def together(*calls):
-    """Runs them beside each other; what they return, in their order. The first that failed is raised."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=len(calls)) as pool:
-        return [f.result() for f in [pool.submit(c) for c in calls]]
+    """Runs them beside each other; what they return, in their order. The first that failed is raised.
+
+    A story that is told to end does not wait for them.
+    """
+    futures = [concurrent.futures.Future() for _ in calls]
+
+    def one(call, future):
+        try:
+            future.set_result(call())
+        except BaseException as e:  # it is raised where it is waited for
+            future.set_exception(e)
+    for call, future in zip(calls, futures):
+        threading.Thread(target=one, args=(call, future), daemon=True).start()
+    return [f.result() for f in futures]
 
 
 class Progress:
