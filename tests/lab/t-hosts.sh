@@ -111,10 +111,17 @@ on n1 sh -c "ls -l /dev/disk/by-uuid /dev/disk/by-id 2>/dev/null" | grep -E "$(I
 	fail "a link leads to a guest's disk"
 after=$(on n1 sh -c "for d in ${devices[*]}; do dd if=/dev/\$d bs=1M iflag=direct 2>/dev/null | sha256sum; done")
 is "$before" "$after" "not a byte of them changed"
-part=$(on n1 sh -c 'for p in /sys/block/sd*/sd*; do grep -q "PARTNAME=holdfast-data" $p/uevent && echo ${p##*/}; done')
-known "$part" > "$W/known"
-grep -q '^SYSTEMD_READY=0' "$W/known" && grep -q '^UDISKS_IGNORE=1' "$W/known" || fail "$part, a volume's partition: $(cat "$W/known")"
-say "ok: nothing mounts the volume's partition $part"
+# what was there before the rules is told of anew, as at the next boot
+on n1 sh -c 'udevadm trigger --subsystem-match=block --action=change && udevadm settle --timeout=300' || fail "settle"
+for name in meta data; do
+	part=$(on n1 sh -c 'for p in /sys/block/sd*/sd*; do grep -q "PARTNAME=holdfast-'$name'" $p/uevent && echo ${p##*/}; done')
+	known "$part" > "$W/known"
+	for word in SYSTEMD_READY=0 UDISKS_IGNORE=1; do
+		grep -q "^$word" "$W/known" || fail "$part, holdfast-$name: no $word: $(cat "$W/known")"
+	done
+	grep '^DEVLINKS=.*by-uuid' "$W/known" && fail "$part, holdfast-$name, can be found by its UUID"
+	say "ok: nothing mounts the volume's partition $part (holdfast-$name)"
+done
 on n1 sh -c 'multipath -v2; multipath -ll' > "$W/multipath" 2>&1
 on n1 sh -c 'cat /sys/block/dm-*/dm/uuid' | grep -q '^mpath-' && fail "multipath made a map: $(cat "$W/multipath")"
 say "ok: multipath makes no map"
