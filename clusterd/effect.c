@@ -94,10 +94,19 @@ void cd_fx_error(struct cd_fx *fx, int err, const char *text)
 
 static struct cd_fx *fx_list;
 
+/* The other node; the effect that awaits a VM does not name it, but the state says from where it comes. */
+static uint8_t other_node(const struct core_state *st, const struct core_effect *e)
+{
+	return e->kind == CORE_FX_VM_INCOMING && e->vm < CORE_VMS_MAX ?
+		       st->vms[e->vm].migration.source :
+		       e->peer;
+}
+
 static void fx_copy(struct cd *cd, struct cd_fx *fx)
 {
 	const struct core_state *st = cd_state(cd);
 	const struct core_effect *e = &fx->effect;
+	uint8_t other = other_node(st, e);
 
 	memcpy(fx->self, cd->self.name, sizeof(fx->self));
 	memcpy(fx->cluster_uuid, cd->self.uuid, CL_UUID_BYTES);
@@ -105,8 +114,8 @@ static void fx_copy(struct cd *cd, struct cd_fx *fx)
 	if (!fx->own_vm_address[0])
 		memcpy(fx->own_vm_address, st->nodes[cd->self.id].address, CORE_ADDRESS_MAX);
 	fx->own_key = st->nodes[cd->self.id].pr_key;
-	if (e->peer >= 1 && e->peer <= CL_NODES_MAX) {
-		const struct core_node *peer = &st->nodes[e->peer];
+	if (other >= 1 && other <= CL_NODES_MAX) {
+		const struct core_node *peer = &st->nodes[other];
 
 		memcpy(fx->peer, peer->name, sizeof(fx->peer));
 		memcpy(fx->peer_address,
