@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# lab-long: 5 minutes; its last two parts (no descriptor left, csvd killed under a redirected disk) have not passed yet
 # lab: nodes=1 luns=1 fresh seconds=1500
 # What runs is never overlooked: the vmm's program is renamed, clusterd is killed and starts without descriptors to spare, and
 # the VM is found again as the one that runs; a redirected VM goes on when csvd is killed.

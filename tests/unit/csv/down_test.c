@@ -47,6 +47,11 @@ static void on_event(void *arg, struct csv_disk *of, int event, int fd, int mode
 	fenced += event == CSV_EVENT_FENCED;
 }
 
+/* The worlds of before: a thread of their `down` may still look at them. */
+struct csv_disk *kept_disks[8];
+struct csv_node *kept_nodes[8];
+unsigned worlds;
+
 static void world(void)
 {
 	struct csv_fh fh = { .ino = 0x84, .gen = 1 };
@@ -80,6 +85,8 @@ static void world(void)
 	*node->extents = (struct csv_wire_extent){ .file_off = 0, .dev_off = 0, .len = 1 << 20 };
 	node->n_extents = 1;
 	node->has_layout = true;
+	kept_disks[worlds % 8] = disk;
+	kept_nodes[worlds++ % 8] = node;
 }
 
 static bool all_down(void)
