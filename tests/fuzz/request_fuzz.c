@@ -70,6 +70,11 @@ const char *cd_monitor_frozen(struct cd *d, const char *vm)
 	return NULL;
 }
 
+const char *cd_monitor_stalled(struct cd *d, const char *vm)
+{
+	return NULL;
+}
+
 uint64_t cd_now_ms(void)
 {
 	return 1000;
